@@ -1,0 +1,56 @@
+# make demo: the main job on a virtual machine made on the spot.  make test: every test.
+# Both install what is missing by themselves: Debian packages with apt, Python packages in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAGES := $(BIN)/python tests/stages.py
+
+# What `stroke sandbox` calls, and what the tests need on top of it.
+SANDBOX_PACKAGES := python3-venv apt-utils dpkg-dev e2fsprogs gnupg grub-pc-bin grub2-common \
+	mmdebstrap openssh-client podman qemu-system-x86 qemu-utils runc util-linux
+TEST_PACKAGES := $(SANDBOX_PACKAGES) crun git netavark aardvark-dns
+
+.PHONY: demo test lint unit packaging molecule molecule-host vm acceptance bench constraints clean \
+	demo-packages test-packages
+.DEFAULT_GOAL := test
+
+demo: demo-packages $(VENV)/.installed
+	@$(BIN)/python bench/demo.py
+
+test: test-packages $(VENV)/.installed
+	@$(STAGES) lint unit packaging molecule molecule-host vm
+
+lint unit packaging: $(VENV)/.installed
+	@$(STAGES) $@
+
+molecule molecule-host vm acceptance: test-packages $(VENV)/.installed
+	@$(STAGES) $@
+
+bench: test-packages $(VENV)/.installed
+	@$(BIN)/python bench/run.py
+
+# Needs uv. No address of an index is recorded.
+constraints:
+	@{ echo "# Every dependency, those of the tests too, pinned with its hashes."; \
+	   echo "# pip install --require-hashes -r constraints.txt     Made by: make constraints"; \
+	   uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	     --all-extras --group dev --group lint --group molecule \
+	     --no-header --no-emit-index-url --quiet; } > constraints.txt.new
+	@mv constraints.txt.new constraints.txt
+
+clean:
+	rm -rf $(VENV) .stages build dist
+
+demo-packages:
+	@tests/need-packages $(SANDBOX_PACKAGES)
+
+test-packages:
+	@tests/need-packages $(TEST_PACKAGES)
+
+$(VENV)/.installed: constraints.txt pyproject.toml
+	@tests/need-packages python3-venv
+	@echo "installing Python packages in $(VENV)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
