@@ -1,0 +1,125 @@
+"""Every failure that a user can meet, as data: a stable code, what it is called, how stroke exits."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """What stroke's exit code says; derived from what happened, never from ansible's own code."""
+
+    OK = 0
+    INTERNAL = 1
+    USAGE = 2
+    FAILED = 3
+    UNREACHABLE = 4
+    REFUSED = 5
+    VERIFY = 6
+    CHANGES = 10
+    INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One entry of the catalogue; docs/errors.md has a section for each."""
+
+    code: str
+    title: str
+    exit: Exit
+
+
+CATALOGUE: dict[str, Kind] = {
+    kind.code: kind
+    for kind in (
+        Kind("STK-101", "inventory not found", Exit.USAGE),
+        Kind("STK-102", "inventory has no hosts", Exit.USAGE),
+        Kind("STK-103", "inventory cannot be read", Exit.USAGE),
+        Kind("STK-104", "--limit matches no host", Exit.USAGE),
+        Kind("STK-105", "confirmation needed", Exit.USAGE),
+        Kind("STK-106", "ansible-playbook refused its arguments", Exit.USAGE),
+        Kind("STK-201", "host unreachable", Exit.UNREACHABLE),
+        Kind("STK-202", "login refused", Exit.UNREACHABLE),
+        Kind("STK-203", "host key unknown or changed", Exit.UNREACHABLE),
+        Kind("STK-204", "sudo needs a password", Exit.UNREACHABLE),
+        Kind("STK-205", "no usable Python on the host", Exit.UNREACHABLE),
+        Kind("STK-301", "unknown variable", Exit.USAGE),
+        Kind("STK-302", "wrong type or value", Exit.USAGE),
+        Kind("STK-303", "setting refused", Exit.USAGE),
+        Kind("STK-401", "distribution not supported", Exit.REFUSED),
+        Kind("STK-402", "the host is a container", Exit.REFUSED),
+        Kind("STK-403", "/boot is too small", Exit.REFUSED),
+        Kind("STK-404", "not enough disk space", Exit.REFUSED),
+        Kind("STK-405", "image archive unreadable", Exit.REFUSED),
+        Kind("STK-406", "repository key or signature wrong", Exit.REFUSED),
+        Kind("STK-407", "package database broken", Exit.REFUSED),
+        Kind("STK-408", "package database locked", Exit.REFUSED),
+        Kind("STK-409", "no supported GPU", Exit.REFUSED),
+        Kind("STK-410", "boot loader not handled", Exit.REFUSED),
+        Kind("STK-411", "boot configuration cannot be changed", Exit.REFUSED),
+        Kind("STK-412", "memory too small", Exit.REFUSED),
+        Kind("STK-413", "model file missing or different", Exit.REFUSED),
+        Kind("STK-414", "package mirror or archive not reachable", Exit.REFUSED),
+        Kind("STK-501", "wrong kernel after the reboot", Exit.FAILED),
+        Kind("STK-502", "kernel arguments differ after the reboot", Exit.FAILED),
+        Kind("STK-503", "host did not come back", Exit.FAILED),
+        Kind("STK-504", "reboot needed but not allowed", Exit.FAILED),
+        Kind("STK-601", "service does not start", Exit.FAILED),
+        Kind("STK-602", "no completion from the endpoint", Exit.VERIFY),
+        Kind("STK-603", "unit not generated", Exit.FAILED),
+        Kind("STK-701", "sandbox tool missing", Exit.USAGE),
+        Kind("STK-702", "sandbox guest did not boot", Exit.FAILED),
+        Kind("STK-703", "sandbox already up, or none", Exit.USAGE),
+        Kind("STK-704", "sandbox image or disk problem", Exit.FAILED),
+        Kind("STK-801", "a step failed on the host", Exit.FAILED),
+        Kind("STK-802", "the playbook could not be run", Exit.INTERNAL),
+        Kind("STK-901", "internal error", Exit.INTERNAL),
+        Kind("STK-902", "installation incomplete", Exit.INTERNAL),
+    )
+}
+
+_PREFIXED = re.compile(r"(STK-\d{3}): (?P<what>.*?)(?:\s+Hint: (?P<hint>.*))?\Z", re.DOTALL)
+
+
+def exit_of(code: str) -> Exit:
+    """Return the exit code of a catalogue code; an unknown code is our own mistake."""
+    kind = CATALOGUE.get(code)
+    return kind.exit if kind else Exit.INTERNAL
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What went wrong and the command that helps, for one host or for the whole run."""
+
+    code: str
+    what: str
+    hint: str = ""
+
+    @classmethod
+    def parse(cls, message: str) -> Problem | None:
+        """Read `STK-nnn: what. Hint: command`, the form of every fail message in the roles."""
+        found = _PREFIXED.search(message.strip())
+        if not found:
+            return None
+        return cls(found[1], found["what"].strip(), (found["hint"] or "").strip())
+
+
+class StrokeError(Exception):
+    """The one error that stroke raises on purpose; rendered once, in `__main__.main`."""
+
+    def __init__(self, what: str, *, code: str = "STK-901", hint: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.code = code
+        self.hint = hint
+
+    @property
+    def exit(self) -> Exit:
+        """The exit code that belongs to the code."""
+        return exit_of(self.code)
+
+    @property
+    def problem(self) -> Problem:
+        """The same facts as data, for reports."""
+        return Problem(self.code, self.what, self.hint or "")
