@@ -1,0 +1,100 @@
+"""What the user has set for a host, checked before anything on the host is changed.
+
+The allowed names and types are the roles' own argument specifications, so nothing is listed twice.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+Json = dict[str, Any]
+
+# Prefixes that other people's inventories may well use for things of their own: a name that stroke
+# does not know is reported there only when it looks like a misspelling of one that it knows.
+SHARED_PREFIXES = ("kernel_", "preflight_")
+
+
+def _specifications(roles_directory: str) -> tuple[Json, list[str]]:
+    """Options of every role's `main` entry point, and the prefixes that belong to stroke."""
+    options: Json = {}
+    prefixes = ["stroke_"]
+    for path in sorted(Path(roles_directory).glob("*/meta/argument_specs.yml")):
+        prefixes.append(path.parts[-3] + "_")
+        specification = yaml.safe_load(path.read_text(encoding="utf-8"))
+        options.update(specification["argument_specs"]["main"].get("options", {}))
+    return options, prefixes
+
+
+def _plain(option: Json) -> Json:
+    """An option as the validator takes it: without documentation, defaults and obligations."""
+    kept = {key: option[key] for key in ("type", "choices", "elements") if key in option}
+    if "options" in option:
+        kept["options"] = {name: _plain(sub) | {"required": sub.get("required", False)}
+                           for name, sub in option["options"].items()}
+    return kept
+
+
+def check_settings(variables: Mapping[str, Any], roles_directory: str, ignore: list[str]) -> Json:
+    """`settings` (name → checked value) and `problems` of one host's variables."""
+    options, prefixes = _specifications(roles_directory)
+    settings: Json = {}
+    problems: list[Json] = []
+    for name in sorted(variables):
+        if name in ignore or not name.startswith(tuple(prefixes)):
+            continue
+        if name not in options:
+            close = difflib.get_close_matches(name, list(options), n=1, cutoff=0.8)
+            if name.startswith(SHARED_PREFIXES) and not close:
+                continue
+            hint = f"did you mean {close[0]}?" if close else "docs/variables.md lists every variable"
+            problems.append({"code": "STK-301", "what": f"unknown variable {name}", "hint": hint})
+            continue
+        result = ArgumentSpecValidator({name: _plain(options[name])}).validate({name: variables[name]})
+        if result.error_messages:
+            reason = "; ".join(result.error_messages).removeprefix(f"argument '{name}' is of type ")
+            problems.append({
+                "code": "STK-302",
+                "what": f"{name}: {reason}",
+                "hint": f"ansible-doc -t role -r roles {_role(name, prefixes)} explains it",
+            })
+            continue
+        settings[name] = result.validated_parameters[name]
+    return {"settings": settings, "problems": problems}
+
+
+def _role(name: str, prefixes: list[str]) -> str:
+    return max((p for p in prefixes if name.startswith(p)), key=len).removesuffix("_")
+
+
+def catalog_packages(catalog: Json) -> list[str]:
+    """Every package that the catalogue names: what gpu_facts looks up in the package database."""
+    names: set[str] = set()
+    for distribution in catalog["distributions"]:
+        if distribution["verdict"] != "refused":
+            names |= {distribution["kernel"]["package"], distribution["firmware"]["package"]}
+            names |= set(distribution["runtime_packages"])
+    for channel in catalog["rocm_channels"]:
+        names |= {package["name"] for package in channel["packages"]}
+    return sorted(names)
+
+
+def catalog_pci_ids(catalog: Json) -> dict[str, str]:
+    """PCI device id → target name."""
+    return {pci_id: entry["name"] for entry in catalog["gfx"] for pci_id in entry["pci_ids"]}
+
+
+class FilterModule:
+    """Registers the filters with Ansible."""
+
+    def filters(self) -> Json:
+        return {
+            "check_settings": check_settings,
+            "catalog_packages": catalog_packages,
+            "catalog_pci_ids": catalog_pci_ids,
+        }

@@ -1,0 +1,162 @@
+"""What stops a host before the first change: each problem with a code, what is wrong, and a way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+Json = dict[str, Any]
+MIB = 1024**2
+
+
+def _problem(code: str, what: str, hint: str) -> Json:
+    return {"code": code, "what": what, "hint": hint}
+
+
+def problem_sentence(problem: Json) -> str:
+    """A problem as one line."""
+    return f"{problem['code']}: {problem['what']}. Hint: {problem['hint']}"
+
+
+def identity_problems(facts: Json, profile: Json, settings: list[Json], refuse_containers: bool) -> list[Json]:
+    """Settings that are wrong, and hosts that stroke cannot work on whatever their state."""
+    if settings:
+        return list(settings)
+    found = []
+    environment, boot = facts["environment"], facts["boot"]
+    if environment["container"] and refuse_containers:
+        found.append(_problem(
+            "STK-402",
+            f"{environment['hostname']} is a container ({environment['virtualization']}), "
+            "which has no kernel and no boot loader of its own",
+            "run stroke against the host that the container runs on",
+        ))
+    elif environment["ostree"]:
+        found.append(_problem(
+            "STK-411",
+            "the host is managed by ostree, which stroke does not change",
+            "set kernel arguments with: rpm-ostree kargs --append=…",
+        ))
+    elif boot["loader"] != "grub" and not environment["container"]:
+        found.append(_problem(
+            "STK-410",
+            f"the boot loader is {boot['loader']}, and stroke sets kernel arguments for GRUB only",
+            "install GRUB, or use the roles one by one without kernel, boot_params and boot_guard",
+        ))
+    return list(profile.get("refusals", [])) + found
+
+
+def _space(facts: Json, needs: list[Json]) -> list[Json]:
+    """Needs are added up per file system: /boot may be a part of /."""
+    mounts: dict[str, list[Json]] = {}
+    for need in needs:
+        place = facts["filesystems"].get(need["path"])
+        if place:
+            mounts.setdefault(place["mount"], []).append(need | {"free": place["free_bytes"]})
+    found = []
+    for mount, wanted in mounts.items():
+        total, free = sum(need["bytes"] for need in wanted), wanted[0]["free"]
+        if total <= free:
+            continue
+        what = " + ".join(f"{need['bytes'] // MIB} MiB for {need['what']}" for need in wanted)
+        code = "STK-403" if mount == "/boot" else "STK-404"
+        hint = (
+            "remove kernels that are no longer needed (apt list --installed 'linux-image-*'), or enlarge /boot"
+            if mount == "/boot"
+            else f"free space below {mount}, or put a larger disk there"
+        )
+        found.append(_problem(code, f"{mount} has {free // MIB} MiB free, but needs {what}", hint))
+    return found
+
+
+def preflight_problems(facts: Json, profile: Json, changes: list[Json], needs: list[Json]) -> list[Json]:
+    """No room for what is about to be installed, or a package database that cannot take it."""
+    found = []
+    packages = [change for change in changes if change["kind"] == "package"]
+    kernel = profile.get("kernel", {})
+    if any(change["role"] == "kernel" for change in packages):
+        needs = [
+            *needs,
+            {"path": "/boot", "bytes": kernel["boot_free_mib"] * MIB, "what": "the kernel and its initramfs"},
+            {"path": "/", "bytes": kernel["root_free_mib"] * MIB, "what": "kernel modules, firmware and packages"},
+        ]
+    if changes:
+        found += _space(facts, needs)
+    broken = facts["apt"]["broken"] + facts["apt"].get("interrupted", [])
+    if packages and broken:
+        found.append(_problem(
+            "STK-407",
+            f"the package database is not clean: {', '.join(broken[:5])}",
+            "on the host run: sudo dpkg --configure -a && sudo apt-get --fix-broken install",
+        ))
+    return found
+
+
+def disk_needs(profile: Json, changes: list[Json], archive_factor: int) -> list[Json]:
+    """Space that the image and the models take, for those that are about to be brought to the host.
+
+    An archive is on the host for a while beside what is unpacked from it: `archive_factor` times its size.
+    """
+    kinds = {(change["role"], change["kind"]) for change in changes}
+    needs = []
+    engine = profile["engine"]
+    if ("inference_server", "image") in kinds:
+        if engine["image_archive"]:
+            size = Path(engine["image_archive"]).stat().st_size * archive_factor
+        else:
+            size = engine["definition"].get("disk_gib", 0) * 1024 * MIB
+        needs.append({"path": "/var/lib/containers", "bytes": size, "what": "the container image"})
+    for change in changes:
+        for entry in profile["model"]["store"]:
+            source = Path(str(entry["source"]))
+            if change["role"] == "model_store" and change["what"].endswith(entry["name"]) and source.is_file():
+                needs.append({
+                    "path": "/var/lib/stroke",
+                    "bytes": source.stat().st_size,
+                    "what": f"the model {entry['name']}",
+                })
+    return needs
+
+
+def installed_packages(facts: Json) -> list[Json]:
+    """What stroke installed or upgraded on a host: role, name, version before (null: absent) and after."""
+    kernels = {kernel["package"]: kernel["version"] for kernel in facts["kernel"]["installed"]}
+    found = []
+    for role, before in sorted(facts["state"]["packages"].items()):
+        now = {name: (facts["packages"].get(name) or {}).get("version") for name in before}
+        if role == "kernel":
+            now |= kernels
+        found += [
+            {"role": role, "name": name, "before": before.get(name), "after": version}
+            for name, version in sorted(now.items())
+            if version and version != before.get(name)
+        ]
+    return found
+
+
+def facts_summary(facts: Json) -> Json:
+    """The few facts that a report shows for each host."""
+    gpu = facts["gpus"][0] if facts["gpus"] else {}
+    memory = facts["memory"]
+    return {
+        "distribution": facts["distribution"].get("name"),
+        "kernel": facts["kernel"]["running"],
+        "gpu": gpu.get("gfx"),
+        "memory_bytes": memory.get("declared_bytes") or memory["total_bytes"],
+        "simulated": bool(gpu.get("simulated")),
+        "virtualization": facts["environment"]["virtualization"],
+    }
+
+
+class FilterModule:
+    """Registers the filters with Ansible."""
+
+    def filters(self) -> Json:
+        return {
+            "identity_problems": identity_problems,
+            "preflight_problems": preflight_problems,
+            "problem_sentence": problem_sentence,
+            "facts_summary": facts_summary,
+            "disk_needs": disk_needs,
+            "installed_packages": installed_packages,
+        }

@@ -1,0 +1,72 @@
+"""The signing key of a repository, checked on the controller before a host trusts it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from typing import Any
+
+Json = dict[str, Any]
+
+PUBLIC_KEY_PACKET = 6  # RFC 9580, section 5.5.1.1
+
+
+def _dearmor(text: str) -> bytes:
+    """The binary key inside an ASCII armour (RFC 9580, section 6)."""
+    lines = [line.strip() for line in text.strip().splitlines()]
+    begin = lines.index("-----BEGIN PGP PUBLIC KEY BLOCK-----")
+    end = lines.index("-----END PGP PUBLIC KEY BLOCK-----")
+    block = lines[begin + 1 : end]
+    if "" in block:
+        block = block[block.index("") + 1 :]
+    return base64.b64decode("".join(line for line in block if not line.startswith("=")), validate=True)
+
+
+def openpgp_fingerprint(text: str) -> str:
+    """Fingerprint of the primary key in an armoured public key (version 4), upper case."""
+    data = _dearmor(text)
+    head = data[0]
+    if head & 0x40:
+        tag, first = head & 0x3F, data[1]
+        if first < 192:
+            start, length = 2, first
+        elif first < 224:
+            start, length = 3, ((first - 192) << 8) + data[2] + 192
+        else:
+            start, length = 6, int.from_bytes(data[2:6], "big")
+    else:
+        size = 1 << (head & 0x03)
+        tag, start, length = (head >> 2) & 0x0F, 1 + size, int.from_bytes(data[1 : 1 + size], "big")
+    body = data[start : start + length]
+    if tag != PUBLIC_KEY_PACKET or len(body) != length or body[0] != 4:
+        raise ValueError("it is not an OpenPGP public key of version 4")
+    prefix = b"\x99" + length.to_bytes(2, "big")
+    return hashlib.sha1(prefix + body, usedforsecurity=False).hexdigest().upper()
+
+
+def signing_key_problem(answer: Json, repository: Json) -> str:
+    """Why the fetched key must not be trusted, as a failure message; empty when it is the pinned one."""
+    url, wanted = repository["key_url"], str(repository["key_fingerprint"]).replace(" ", "").upper()
+    if answer.get("status") != 200:
+        return (
+            f"STK-414: the key of the ROCm repository cannot be fetched from {url} "
+            f"({answer.get('msg') or answer.get('status')}). Hint: on the host try curl -I {url}"
+        )
+    try:
+        found = openpgp_fingerprint(str(answer.get("content", "")))
+    except (ValueError, IndexError, binascii.Error) as problem:
+        return f"STK-406: {url} is not a signing key ({problem}). Hint: rocm_key_url names an armoured public key"
+    if found != wanted:
+        return (
+            f"STK-406: the key at {url} has the fingerprint {found}, but {wanted} is pinned. "
+            "Hint: ask who runs the repository; set rocm_key_fingerprint only to what they confirm"
+        )
+    return ""
+
+
+class FilterModule:
+    """Registers the filters with Ansible."""
+
+    def filters(self) -> Json:
+        return {"openpgp_fingerprint": openpgp_fingerprint, "signing_key_problem": signing_key_problem}
