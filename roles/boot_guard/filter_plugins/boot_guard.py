@@ -25,7 +25,8 @@ def boot_differences(facts: Json, kernel: str, arguments: list[str]) -> list[str
         key = argument.partition("=")[0]
         present = [word for word in words if word.partition("=")[0] == key]
         if present != [argument]:
-            found.append(f"the command line has {' '.join(present) or f'no {key}'}, {argument} is wanted")
+            has = " ".join(present) or f"no {key}"
+            found.append(f"the command line has {has}, {argument} is wanted")
     return found
 
 

@@ -12,14 +12,16 @@ def kernel_argument_items(arguments: list[str], reasons: Json) -> list[Json]:
     items = []
     for argument in arguments:
         key, _, value = argument.partition("=")
-        items.append({
-            "role": "boot_params",
-            "stage": "reboot",
-            "kind": "kernel_arg",
-            "key": key,
-            "value": value,
-            "reason": reasons.get(f"boot.args.{key}", ""),
-        })
+        items.append(
+            {
+                "role": "boot_params",
+                "stage": "reboot",
+                "kind": "kernel_arg",
+                "key": key,
+                "value": value,
+                "reason": reasons.get(f"boot.args.{key}", ""),
+            }
+        )
     return items
 
 

@@ -6,6 +6,9 @@ brings ends as a value with a reason, a warning, or a refusal with a code and a 
 
 from __future__ import annotations
 
+import os
+import runpy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,11 @@ Json = dict[str, Any]
 GIB = 1024**3
 MIB = 1024**2
 
+# Filter plugins cannot import each other by name: Ansible loads each one from its path.
+_software = runpy.run_path(os.fspath(Path(__file__).with_name("software.py")))
+choose_rocm: Callable[..., Json] = _software["choose_rocm"]
+choose_serving: Callable[..., tuple[Json, Json]] = _software["choose_serving"]
+
 
 def load_catalog(directory: str) -> Json:
     """Merge every *.yml of a catalogue directory; top-level keys are unique across files."""
@@ -23,7 +31,8 @@ def load_catalog(directory: str) -> Json:
         part = yaml.safe_load(path.read_text(encoding="utf-8"))
         clash = set(part) & set(catalog)
         if clash:
-            raise ValueError(f"{path}: {', '.join(sorted(clash))} is defined twice in the catalogue")
+            names = ", ".join(sorted(clash))
+            raise ValueError(f"{path}: {names} is defined twice in the catalogue")
         catalog.update(part)
     return catalog
 
@@ -81,7 +90,8 @@ def _gpu(facts: Json, catalog: Json, profile: _Profile) -> Json | None:
     profile.refuse(
         "STK-409",
         f"no AMD GPU that stroke knows ({'found ' + seen if seen else 'found no AMD GPU'})",
-        "known targets: " + ", ".join(sorted(known))
+        "known targets: "
+        + ", ".join(sorted(known))
         + "; to try stroke on a host without a GPU set stroke_gpu in the inventory (simulated)",
     )
     return None
@@ -102,17 +112,20 @@ def _memory(facts: Json, rule: Json, profile: _Profile) -> Json:
     origin = "declared RAM" if measured.get("declared_bytes") else "RAM"
     why = (
         f"{_gib(limit)} of {_gib(total)} {origin}: {_gib(reserve)} kept for the system, "
-        f"{rule['service_gib']} GiB for containers and page cache, rounded down to {rule['granularity_gib']} GiB"
+        f"{rule['service_gib']} GiB for containers and page cache, "
+        f"rounded down to {rule['granularity_gib']} GiB"
     )
     profile.reasons["memory"] = why
     profile.reasons["boot.args.ttm.pages_limit"] = f"{pages} pages of {page} bytes = {why}"
-    profile.reasons["boot.args.amdgpu.gttsize"] = f"{gttsize} MiB, equal to ttm.pages_limit to the page"
+    profile.reasons["boot.args.amdgpu.gttsize"] = (
+        f"{gttsize} MiB, equal to ttm.pages_limit to the page"
+    )
     if limit < rule["minimum_gib"] * GIB:
         profile.refuse(
             "STK-412",
-            f"{_gib(total)} of RAM leave {_gib(limit)} for the GPU, less than the {rule['minimum_gib']} GiB "
-            "that serving needs",
-            "use a host with more RAM, or make the firmware's fixed GPU memory (UMA carve-out) smaller",
+            f"{_gib(total)} of RAM leave {_gib(limit)} for the GPU, "
+            f"less than the {rule['minimum_gib']} GiB that serving needs",
+            "use a host with more RAM, or make the fixed GPU memory (UMA) in its BIOS smaller",
         )
     return {
         "total_bytes": total,
@@ -145,10 +158,13 @@ def _iommu(facts: Json, gfx: Json, profile: _Profile) -> str:
         )
     elif policy == "off" and in_use:
         policy = "pt"
-        profile.reasons["boot.args.iommu"] = f"pt instead of amd_iommu=off, because {'; '.join(in_use)}"
+        profile.reasons["boot.args.iommu"] = (
+            f"pt instead of amd_iommu=off, because {'; '.join(in_use)}"
+        )
         return policy
     profile.reasons["boot.args.amd_iommu"] = (
-        "no IOMMU on a host with one APU: 5 to 12 % more prompt throughput; nothing that needs it is in use"
+        "no IOMMU on a host with one APU: 5 to 12 % more prompt throughput, "
+        "and nothing that needs it is in use"
     )
     profile.reasons["boot.args.iommu"] = "passthrough, as asked for by boot_params_iommu"
     return policy
@@ -183,7 +199,9 @@ def _boot(facts: Json, catalog: Json, gfx: Json, memory: Json, profile: _Profile
     return {"iommu": policy, "args": args, "managed_keys": sorted(owned)}
 
 
-def _kernel(facts: Json, catalog: Json, distribution: Json, gfx: Json, profile: _Profile) -> tuple[Json, Json]:
+def _kernel(
+    facts: Json, catalog: Json, distribution: Json, gfx: Json, profile: _Profile
+) -> tuple[Json, Json]:
     rule = _by_id(catalog["kernel_rules"], gfx["kernel_rule"])
     firmware = _by_id(catalog["firmware_rules"], gfx["firmware_rule"])
     floor = str(profile.settings.get("kernel_minimum") or rule["install_floor"])
@@ -216,98 +234,6 @@ def _kernel(facts: Json, catalog: Json, distribution: Json, gfx: Json, profile: 
     }
 
 
-def _rocm_channel(catalog: Json, kind: str, distribution: Json, gfx: Json, profile: _Profile) -> Json | None:
-    settings = profile.settings
-    version = settings.get("rocm_version")
-    usable = [
-        channel
-        for channel in catalog["rocm_channels"]
-        if channel["source_kind"] == ("amd" if kind == "mirror" else kind)
-        and distribution["id"] in channel["distributions"]
-        and gfx["name"] in channel["gfx"]
-        and (version is None or str(version) == channel["version"])
-        and (kind != "amd" or channel["key_fingerprint"] or settings.get("rocm_key_fingerprint"))
-        and (kind != "mirror" or version or channel["key_fingerprint"])
-    ]
-    if usable:
-        return dict(usable[0])
-    profile.refuse(
-        "STK-303",
-        f"no ROCm {version or '7.x'} from rocm_source: {kind} for {distribution['name']} and {gfx['name']}",
-        "leave rocm_version out, choose another rocm_source (amd, mirror, distro, none), "
-        "or give rocm_key_fingerprint for a channel whose key stroke does not know",
-    )
-    return None
-
-
-def _rocm(catalog: Json, distribution: Json, gfx: Json, profile: _Profile) -> Json:
-    settings = profile.settings
-    default = "distro" if distribution["kernel"]["stream"] == "native" else "amd"
-    kind = str(settings.get("rocm_source") or default)
-    none: Json = {"source": "none", "version": None, "repository": {}, "packages": []}
-    if kind == "none":
-        profile.reasons["rocm"] = "no host packages, as asked for: the container carries its own ROCm"
-        return none
-    channel = _rocm_channel(catalog, kind, distribution, gfx, profile)
-    if channel is None:
-        return none
-    repository: Json = {}
-    if kind != "distro":
-        repository = {
-            key: settings.get(setting) or channel[key]
-            for key, setting in (
-                ("uri", "rocm_mirror_uri"),
-                ("suite", "rocm_mirror_suite"),
-                ("key_url", "rocm_key_url"),
-                ("key_fingerprint", "rocm_key_fingerprint"),
-            )
-        }
-        repository |= {
-            "components": channel["components"],
-            "origin": channel["origin"],
-            "pin_priority": catalog["rocm_defaults"]["pin_priority"],
-        }
-        if kind == "mirror" and not settings.get("rocm_mirror_uri"):
-            profile.refuse("STK-303", "rocm_source: mirror needs rocm_mirror_uri", "set rocm_mirror_uri, or rocm_source: amd")
-    profile.reasons["rocm"] = (
-        f"ROCm {channel['version']} tools for diagnosis; the container carries its own ROCm for the work"
-    )
-    packages = settings.get("rocm_packages") or channel["packages"]
-    return {"source": kind, "version": channel["version"], "repository": repository, "packages": packages}
-
-
-def _serving(catalog: Json, gfx: Json, profile: _Profile) -> tuple[Json, Json]:
-    """The engine, and the model that it serves with the model store that has it."""
-    settings = profile.settings
-    name = str(settings.get("inference_server_engine") or gfx["engine"])
-    definition = catalog["engines"].get(name)
-    if definition is None:
-        known = ", ".join(sorted(catalog["engines"]))
-        profile.refuse("STK-303", f"inference_server_engine: {name} is not known", f"use one of: {known}")
-        return {}, {}
-    asked = settings.get("inference_server_engine")
-    profile.reasons["engine"] = f"{name}, {'as asked for' if asked else 'the engine for ' + gfx['name']}"
-    engine = {
-        "name": name,
-        "definition": definition,
-        "image": settings.get("inference_server_image") or None,
-        "image_archive": settings.get("inference_server_image_archive") or None,
-    }
-    model = str(settings.get("inference_server_model") or definition["default_model"])
-    store = [dict(entry) for entry in settings.get("model_store_models") or []]
-    served = next((entry for entry in store if entry["name"] == model), None)
-    if served is None and "/" in model:
-        served = {"name": model.replace("/", "--"), "source": f"hf:{model}", "sha256": None, "revision": None}
-        store.append(served)
-    digest = (served or {}).get("sha256") or (served or {}).get("revision")
-    return engine, {
-        "name": model,
-        "served_name": settings.get("inference_server_served_model_name") or None,
-        "store": store,
-        "digest": digest,
-    }
-
-
 def resolve(facts: Json, catalog: Json, settings: Json) -> Json:
     """The profile of a host: values, the reason for each, warnings and refusals."""
     profile = _Profile(settings)
@@ -315,23 +241,27 @@ def resolve(facts: Json, catalog: Json, settings: Json) -> Json:
     gfx = _gpu(facts, catalog, profile)
     values = profile.values
     if distribution and gfx:
-        values["memory"] = _memory(facts, _by_id(catalog["memory_rules"], gfx["memory_rule"]), profile)
+        values["memory"] = _memory(
+            facts, _by_id(catalog["memory_rules"], gfx["memory_rule"]), profile
+        )
         values["boot"] = _boot(facts, catalog, gfx, values["memory"], profile)
         values["kernel"], values["firmware"] = _kernel(facts, catalog, distribution, gfx, profile)
-        values["rocm"] = _rocm(catalog, distribution, gfx, profile)
+        values["rocm"] = choose_rocm(catalog, distribution, gfx, profile)
         values["runtime"] = {
             "packages": distribution["runtime_packages"],
             "minimum": catalog["container_runtime"]["podman_minimum"],
             "archive_factor": catalog["container_runtime"]["archive_factor"],
         }
-        values["engine"], values["model"] = _serving(catalog, gfx, profile)
+        values["engine"], values["model"] = choose_serving(catalog, gfx, profile)
         if distribution["tier"] == "community":
             profile.warn(
                 "STK-W01",
                 f"{distribution['name']} is not in AMD's support matrix for {gfx['name']}",
-                "AMD supports Ubuntu 24.04 and 26.04 on this GPU; other distributions are used by the community",
+                "AMD tests this GPU on Ubuntu 24.04 and 26.04 only; others are community",
             )
-    verdict = "refused" if profile.refusals else "works with warnings" if profile.warnings else "supported"
+    verdict = "works with warnings" if profile.warnings else "supported"
+    if profile.refusals:
+        verdict = "refused"
     return {
         "schema": "stroke/profile/1",
         "verdict": verdict,

@@ -33,10 +33,12 @@ def _specifications(roles_directory: str) -> tuple[Json, list[str]]:
 
 def _plain(option: Json) -> Json:
     """An option as the validator takes it: without documentation, defaults and obligations."""
-    kept = {key: option[key] for key in ("type", "choices", "elements") if key in option}
+    kept: Json = {key: option[key] for key in ("type", "choices", "elements") if key in option}
     if "options" in option:
-        kept["options"] = {name: _plain(sub) | {"required": sub.get("required", False)}
-                           for name, sub in option["options"].items()}
+        kept["options"] = {
+            name: _plain(sub) | {"required": sub.get("required", False)}
+            for name, sub in option["options"].items()
+        }
     return kept
 
 
@@ -52,17 +54,20 @@ def check_settings(variables: Mapping[str, Any], roles_directory: str, ignore: l
             close = difflib.get_close_matches(name, list(options), n=1, cutoff=0.8)
             if name.startswith(SHARED_PREFIXES) and not close:
                 continue
-            hint = f"did you mean {close[0]}?" if close else "docs/variables.md lists every variable"
+            hint = f"did you mean {close[0]}?" if close else "docs/variables.md lists them all"
             problems.append({"code": "STK-301", "what": f"unknown variable {name}", "hint": hint})
             continue
-        result = ArgumentSpecValidator({name: _plain(options[name])}).validate({name: variables[name]})
+        validator = ArgumentSpecValidator({name: _plain(options[name])})
+        result = validator.validate({name: variables[name]})
         if result.error_messages:
             reason = "; ".join(result.error_messages).removeprefix(f"argument '{name}' is of type ")
-            problems.append({
-                "code": "STK-302",
-                "what": f"{name}: {reason}",
-                "hint": f"ansible-doc -t role -r roles {_role(name, prefixes)} explains it",
-            })
+            problems.append(
+                {
+                    "code": "STK-302",
+                    "what": f"{name}: {reason}",
+                    "hint": f"ansible-doc -t role -r roles {_role(name, prefixes)} explains it",
+                }
+            )
             continue
         settings[name] = result.validated_parameters[name]
     return {"settings": settings, "problems": problems}

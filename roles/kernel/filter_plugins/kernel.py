@@ -7,7 +7,9 @@ from typing import Any
 Json = dict[str, Any]
 
 
-def kernel_archive(facts: Json, suite: str, components: list[str], keyring: str, own_file: str) -> Json:
+def kernel_archive(
+    facts: Json, suite: str, components: list[str], keyring: str, own_file: str
+) -> Json:
     """The archive that stroke has to add: its address is the one that the host itself uses.
 
     `components` is empty when the host's own sources have everything already.
@@ -34,7 +36,9 @@ def kernel_archive(facts: Json, suite: str, components: list[str], keyring: str,
     }
 
 
-def package_items(packages: list[Json], role: str, reasons: Json, stage: str = "prepare") -> list[Json]:
+def package_items(
+    packages: list[Json], role: str, reasons: Json, stage: str = "prepare"
+) -> list[Json]:
     """Package rules as items of the manifest."""
     return [
         {
@@ -42,7 +46,7 @@ def package_items(packages: list[Json], role: str, reasons: Json, stage: str = "
             "stage": stage,
             "kind": "package",
             "name": package["name"],
-            "minimum": package.get("minimum") or str(package.get("version") or "").rstrip("*") or None,
+            "minimum": package.get("minimum") or (package.get("version") or "").rstrip("*") or None,
             "deny": package.get("deny") or [],
             "reason": reasons.get("firmware" if "firmware" in package["name"] else role, ""),
         }
@@ -68,7 +72,7 @@ def package_record(facts: Json, packages: list[Json], kernels: bool = False) -> 
 
 
 def apt_specifiers(packages: list[Json], changes: list[Json]) -> list[str]:
-    """The packages that have a pending change, in apt's words: `name>=minimum` or `name=version`."""
+    """The packages that have a pending change, as apt takes them: `name>=1` or `name=1`."""
     pending = {change["what"] for change in changes}
     words = []
     for package in packages:

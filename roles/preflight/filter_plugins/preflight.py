@@ -1,4 +1,4 @@
-"""What stops a host before the first change: each problem with a code, what is wrong, and a way out."""
+"""What stops a host before the first change: each problem with a code and a way out."""
 
 from __future__ import annotations
 
@@ -18,31 +18,39 @@ def problem_sentence(problem: Json) -> str:
     return f"{problem['code']}: {problem['what']}. Hint: {problem['hint']}"
 
 
-def identity_problems(facts: Json, profile: Json, settings: list[Json], refuse_containers: bool) -> list[Json]:
+def identity_problems(
+    facts: Json, profile: Json, settings: list[Json], refuse_containers: bool
+) -> list[Json]:
     """Settings that are wrong, and hosts that stroke cannot work on whatever their state."""
     if settings:
         return list(settings)
     found = []
     environment, boot = facts["environment"], facts["boot"]
     if environment["container"] and refuse_containers:
-        found.append(_problem(
-            "STK-402",
-            f"{environment['hostname']} is a container ({environment['virtualization']}), "
-            "which has no kernel and no boot loader of its own",
-            "run stroke against the host that the container runs on",
-        ))
+        found.append(
+            _problem(
+                "STK-402",
+                f"{environment['hostname']} is a container ({environment['virtualization']}), "
+                "which has no kernel and no boot loader of its own",
+                "run stroke against the host that the container runs on",
+            )
+        )
     elif environment["ostree"]:
-        found.append(_problem(
-            "STK-411",
-            "the host is managed by ostree, which stroke does not change",
-            "set kernel arguments with: rpm-ostree kargs --append=…",
-        ))
+        found.append(
+            _problem(
+                "STK-411",
+                "the host is managed by ostree, which stroke does not change",
+                "set kernel arguments with: rpm-ostree kargs --append=…",
+            )
+        )
     elif boot["loader"] != "grub" and not environment["container"]:
-        found.append(_problem(
-            "STK-410",
-            f"the boot loader is {boot['loader']}, and stroke sets kernel arguments for GRUB only",
-            "install GRUB, or use the roles one by one without kernel, boot_params and boot_guard",
-        ))
+        found.append(
+            _problem(
+                "STK-410",
+                f"the boot loader is {boot['loader']}, and stroke handles GRUB only",
+                "install GRUB, or use the roles without kernel, boot_params and boot_guard",
+            )
+        )
     return list(profile.get("refusals", [])) + found
 
 
@@ -61,7 +69,7 @@ def _space(facts: Json, needs: list[Json]) -> list[Json]:
         what = " + ".join(f"{need['bytes'] // MIB} MiB for {need['what']}" for need in wanted)
         code = "STK-403" if mount == "/boot" else "STK-404"
         hint = (
-            "remove kernels that are no longer needed (apt list --installed 'linux-image-*'), or enlarge /boot"
+            "remove kernels not needed (apt list --installed 'linux-image-*') or enlarge it"
             if mount == "/boot"
             else f"free space below {mount}, or put a larger disk there"
         )
@@ -69,7 +77,9 @@ def _space(facts: Json, needs: list[Json]) -> list[Json]:
     return found
 
 
-def preflight_problems(facts: Json, profile: Json, changes: list[Json], needs: list[Json]) -> list[Json]:
+def preflight_problems(
+    facts: Json, profile: Json, changes: list[Json], needs: list[Json]
+) -> list[Json]:
     """No room for what is about to be installed, or a package database that cannot take it."""
     found = []
     packages = [change for change in changes if change["kind"] == "package"]
@@ -77,25 +87,35 @@ def preflight_problems(facts: Json, profile: Json, changes: list[Json], needs: l
     if any(change["role"] == "kernel" for change in packages):
         needs = [
             *needs,
-            {"path": "/boot", "bytes": kernel["boot_free_mib"] * MIB, "what": "the kernel and its initramfs"},
-            {"path": "/", "bytes": kernel["root_free_mib"] * MIB, "what": "kernel modules, firmware and packages"},
+            {
+                "path": "/boot",
+                "bytes": kernel["boot_free_mib"] * MIB,
+                "what": "the kernel and its initramfs",
+            },
+            {
+                "path": "/",
+                "bytes": kernel["root_free_mib"] * MIB,
+                "what": "kernel modules, firmware and packages",
+            },
         ]
     if changes:
         found += _space(facts, needs)
     broken = facts["apt"]["broken"] + facts["apt"].get("interrupted", [])
     if packages and broken:
-        found.append(_problem(
-            "STK-407",
-            f"the package database is not clean: {', '.join(broken[:5])}",
-            "on the host run: sudo dpkg --configure -a && sudo apt-get --fix-broken install",
-        ))
+        found.append(
+            _problem(
+                "STK-407",
+                f"the package database is not clean: {', '.join(broken[:5])}",
+                "on the host run: sudo dpkg --configure -a && sudo apt-get --fix-broken install",
+            )
+        )
     return found
 
 
 def disk_needs(profile: Json, changes: list[Json], archive_factor: int) -> list[Json]:
-    """Space that the image and the models take, for those that are about to be brought to the host.
+    """Space that the image and the models take, where they are about to be brought to the host.
 
-    An archive is on the host for a while beside what is unpacked from it: `archive_factor` times its size.
+    An archive is on the host beside what is unpacked from it: `archive_factor` times its size.
     """
     kinds = {(change["role"], change["kind"]) for change in changes}
     needs = []
@@ -109,17 +129,20 @@ def disk_needs(profile: Json, changes: list[Json], archive_factor: int) -> list[
     for change in changes:
         for entry in profile["model"]["store"]:
             source = Path(str(entry["source"]))
-            if change["role"] == "model_store" and change["what"].endswith(entry["name"]) and source.is_file():
-                needs.append({
-                    "path": "/var/lib/stroke",
-                    "bytes": source.stat().st_size,
-                    "what": f"the model {entry['name']}",
-                })
+            named = change["role"] == "model_store" and change["what"].endswith(entry["name"])
+            if named and source.is_file():
+                needs.append(
+                    {
+                        "path": "/var/lib/stroke",
+                        "bytes": source.stat().st_size,
+                        "what": f"the model {entry['name']}",
+                    }
+                )
     return needs
 
 
 def installed_packages(facts: Json) -> list[Json]:
-    """What stroke installed or upgraded on a host: role, name, version before (null: absent) and after."""
+    """What stroke installed or upgraded: role, name, version before (null: absent) and after."""
     kernels = {kernel["package"]: kernel["version"] for kernel in facts["kernel"]["installed"]}
     found = []
     for role, before in sorted(facts["state"]["packages"].items()):

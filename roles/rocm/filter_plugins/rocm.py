@@ -20,7 +20,8 @@ def _dearmor(text: str) -> bytes:
     block = lines[begin + 1 : end]
     if "" in block:
         block = block[block.index("") + 1 :]
-    return base64.b64decode("".join(line for line in block if not line.startswith("=")), validate=True)
+    data = "".join(line for line in block if not line.startswith("="))
+    return base64.b64decode(data, validate=True)
 
 
 def openpgp_fingerprint(text: str) -> str:
@@ -46,7 +47,7 @@ def openpgp_fingerprint(text: str) -> str:
 
 
 def signing_key_problem(answer: Json, repository: Json) -> str:
-    """Why the fetched key must not be trusted, as a failure message; empty when it is the pinned one."""
+    """Why the fetched key must not be trusted, as a failure message; empty for the pinned key."""
     url, wanted = repository["key_url"], str(repository["key_fingerprint"]).replace(" ", "").upper()
     if answer.get("status") != 200:
         return (
@@ -56,7 +57,10 @@ def signing_key_problem(answer: Json, repository: Json) -> str:
     try:
         found = openpgp_fingerprint(str(answer.get("content", "")))
     except (ValueError, IndexError, binascii.Error) as problem:
-        return f"STK-406: {url} is not a signing key ({problem}). Hint: rocm_key_url names an armoured public key"
+        return (
+            f"STK-406: {url} is not a signing key ({problem}). "
+            "Hint: rocm_key_url names an armoured public key"
+        )
     if found != wanted:
         return (
             f"STK-406: the key at {url} has the fingerprint {found}, but {wanted} is pinned. "
@@ -69,4 +73,7 @@ class FilterModule:
     """Registers the filters with Ansible."""
 
     def filters(self) -> Json:
-        return {"openpgp_fingerprint": openpgp_fingerprint, "signing_key_problem": signing_key_problem}
+        return {
+            "openpgp_fingerprint": openpgp_fingerprint,
+            "signing_key_problem": signing_key_problem,
+        }
