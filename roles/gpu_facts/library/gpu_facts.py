@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.gpu_host import boot, dpkg, gpus, system
+from ansible.module_utils.gpu_host import boot, dpkg, gpus, items, system
 from ansible.module_utils.gpu_host.files import Host
 
 DOCUMENTATION = r"""
@@ -35,6 +35,11 @@ options:
     default: []
   paths:
     description: Paths whose file system space is wanted; a missing one counts as its parent.
+    type: list
+    elements: str
+    default: []
+  users:
+    description: Logins whose numeric ids, home, shell and groups are wanted.
     type: list
     elements: str
     default: []
@@ -68,10 +73,10 @@ SCHEMA = "stroke/facts/1"
 
 def collect(host: Host, params: dict[str, Any]) -> dict[str, Any]:
     """All facts of a host; each section survives the failure of every other one."""
-    known = host.guarded("package database", lambda: dpkg.packages(host), {})
+    known = host.guarded("package database", {}, dpkg.packages, host)
     wanted = {name: known.get(name, dpkg.ABSENT) for name in params["packages"]}
-    kernel = host.guarded("kernel", lambda: system.kernel(host, known), {})
-    real = host.guarded("GPUs", lambda: gpus.gpus(host, params["pci_ids"]), [])
+    kernel = host.guarded("kernel", {}, system.kernel, host, known)
+    real = host.guarded("GPUs", [], gpus.gpus, host, params["pci_ids"])
     sections = {
         "distribution": lambda: system.distribution(host),
         "environment": lambda: system.environment(host),
@@ -85,14 +90,14 @@ def collect(host: Host, params: dict[str, Any]) -> dict[str, Any]:
         "filesystems": lambda: system.filesystems(host, params["paths"]),
         "container_runtime": lambda: system.container_runtime(host, known),
         "state": lambda: system.state(host),
+        "users": lambda: {name: items.user(host, name) for name in params["users"]},
     }
-    facts = {name: host.guarded(name, read, {}) for name, read in sections.items()}
+    facts = {name: host.guarded(name, {}, read) for name, read in sections.items()}
     facts["schema"] = SCHEMA
     facts["kernel"] = kernel
     facts["gpus"] = gpus.with_declared(host, real, params["declared_gpu"])
     facts["packages"] = {
-        name: {"version": package.version, "held": package.held}
-        for name, package in wanted.items()
+        name: {"version": package.version, "held": package.held} for name, package in wanted.items()
     }
     facts["notes"] = host.notes
     facts["unreadable"] = host.unreadable
@@ -107,6 +112,7 @@ def main() -> None:
             "declared_memory_gib": {"type": "int"},
             "packages": {"type": "list", "elements": "str", "default": []},
             "paths": {"type": "list", "elements": "str", "default": []},
+            "users": {"type": "list", "elements": "str", "default": []},
             "pci_ids": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,

@@ -29,7 +29,7 @@ def _key(part: str) -> list[list[int]]:
     """A list that Python orders as dpkg orders the part: text and numbers in turn."""
     # After each text comes a 0 for its end: greater than a tilde, less than anything else.
     return [
-        [*map(_weight, text), 0] + [int(number or 0)]
+        [*map(_weight, text), 0, int(number or 0)]
         for text, number in re.findall(r"(\D*)(\d*)", part)
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Any, Optional
+from typing import Any
 
 from .files import Host
 
@@ -61,7 +61,7 @@ def _loader_info(host: Host) -> str:
     return data[4:].decode("utf-16-le", "replace") if len(data) > 4 else ""
 
 
-def loader(host: Host, grub_cfg: Optional[str]) -> str:
+def loader(host: Host, grub_cfg: str | None) -> str:
     """The boot loader: what it says of itself first, then the files that it leaves."""
     info = _loader_info(host).lower()
     if "systemd-boot" in info:
@@ -74,7 +74,7 @@ def loader(host: Host, grub_cfg: Optional[str]) -> str:
     return "unknown" if kernels or info else "none"
 
 
-def secure_boot(host: Host, firmware: str) -> Optional[bool]:
+def secure_boot(host: Host, firmware: str) -> bool | None:
     if firmware == "bios":
         return False
     data = host.read(SECURE_BOOT, 16)

@@ -6,7 +6,7 @@ import fcntl
 import os
 import re
 import struct
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from .files import Host
 
@@ -28,7 +28,7 @@ LOCKS = (
 class Package(NamedTuple):
     """One line of what dpkg knows: version is null unless the files are on the disk."""
 
-    version: Optional[str]
+    version: str | None
     held: bool
     broken: bool
 
@@ -74,9 +74,7 @@ def kernels(known: dict[str, Package]) -> list[dict[str, Any]]:
     for name, package in sorted(known.items()):
         match = RELEASE.match(name)
         if match and package.version and not name.endswith("-dbg"):
-            images.append(
-                {"package": name, "version": package.version, "release": match.group(1)}
-            )
+            images.append({"package": name, "version": package.version, "release": match.group(1)})
     return images
 
 
@@ -154,7 +152,7 @@ def sources(host: Host) -> list[dict[str, Any]]:
     return found
 
 
-def _holder(host: Host, path: str, number: Optional[int]) -> Optional[int]:
+def _holder(host: Host, path: str, number: int | None) -> int | None:
     """Process that holds the lock: asked of the kernel if we may, else looked up by inode."""
     if host.live:
         try:
@@ -178,7 +176,7 @@ def _holder(host: Host, path: str, number: Optional[int]) -> Optional[int]:
     return None
 
 
-def locked_by(host: Host) -> Optional[str]:
+def locked_by(host: Host) -> str | None:
     """Who holds a package lock now, as `pid 123 (apt-get)`."""
     for path in LOCKS:
         found = host.stat(path)
@@ -191,8 +189,8 @@ def locked_by(host: Host) -> Optional[str]:
 def apt(host: Host, known: dict[str, Package]) -> dict[str, Any]:
     return {
         "python_apt": host.exists("/usr/lib/python3/dist-packages/apt/__init__.py"),
-        "sources": host.guarded("apt sources", lambda: sources(host), []),
+        "sources": host.guarded("apt sources", [], sources, host),
         "broken": sorted(name for name, package in known.items() if package.broken),
         "interrupted": interrupted(host),
-        "locked_by": host.guarded("package locks", lambda: locked_by(host), None),
+        "locked_by": host.guarded("package locks", None, locked_by, host),
     }

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import Callable, Optional, TypeVar
-
-T = TypeVar("T")
+from typing import Any, Callable
 
 # The dpkg status file of a large host is a few MiB; anything beyond this is not what we expect.
 LIMIT = 32 * 1024 * 1024
@@ -36,15 +34,15 @@ class Host:
         if entry not in self.unreadable:
             self.unreadable.append(entry)
 
-    def guarded(self, what: str, read: Callable[[], T], default: T) -> T:
+    def guarded(self, what: str, default: Any, read: Callable[..., Any], *arguments: Any) -> Any:
         """Run one section so that a surprise in it costs that section only."""
         try:
-            return read()
+            return read(*arguments)
         except Exception as error:
             self.cannot(what, f"{type(error).__name__}: {error}")
             return default
 
-    def stat(self, path: str) -> Optional[os.stat_result]:
+    def stat(self, path: str) -> os.stat_result | None:
         try:
             return self.at(path).stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -56,7 +54,7 @@ class Host:
     def exists(self, path: str) -> bool:
         return self.stat(path) is not None
 
-    def read(self, path: str, limit: int = LIMIT) -> Optional[bytes]:
+    def read(self, path: str, limit: int = LIMIT) -> bytes | None:
         found = self.stat(path)
         if found is None:
             return None
@@ -70,16 +68,16 @@ class Host:
             self.cannot(path, error)
             return None
 
-    def text(self, path: str, limit: int = LIMIT) -> Optional[str]:
+    def text(self, path: str, limit: int = LIMIT) -> str | None:
         data = self.read(path, limit)
         return None if data is None else data.decode("utf-8", "replace")
 
-    def line(self, path: str) -> Optional[str]:
+    def line(self, path: str) -> str | None:
         """The stripped content of a small file; an empty file counts as absent."""
         text = self.text(path, 64 * 1024)
         return (text.replace("\0", "").strip() or None) if text is not None else None
 
-    def number(self, path: str, base: int = 10) -> Optional[int]:
+    def number(self, path: str, base: int = 10) -> int | None:
         text = self.line(path)
         if text is None:
             return None
@@ -91,7 +89,7 @@ class Host:
 
     def names(self, path: str) -> list[str]:
         try:
-            return sorted(os.listdir(self.at(path)))
+            return sorted(entry.name for entry in self.at(path).iterdir())
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Optional
+from typing import Any
 
 from .files import Host
 
@@ -32,13 +32,13 @@ TARGETS = {
 }
 
 
-def gfx_name(target: int) -> Optional[str]:
+def gfx_name(target: int) -> str | None:
     """LLVM's name of a gfx_target_version: 90010 is gfx90a, 110501 is gfx1151; 0 is a CPU."""
     major, minor, stepping = target // 10000, target // 100 % 100, target % 100
     return f"gfx{major}{minor:x}{stepping:x}" if major > 0 else None
 
 
-def gfx_of_ip(major: int, minor: int, revision: int) -> Optional[str]:
+def gfx_of_ip(major: int, minor: int, revision: int) -> str | None:
     target = TARGETS.get((major, minor, revision), major * 10000 + minor * 100 + revision)
     return gfx_name(target)
 
@@ -49,7 +49,7 @@ def parse_properties(text: str) -> dict[str, int]:
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}
 
 
-def slot_of(properties: dict[str, int]) -> Optional[str]:
+def slot_of(properties: dict[str, int]) -> str | None:
     """PCI address of a KFD node: location_id is bus, device, function as PCI packs them."""
     if "location_id" not in properties:
         return None
@@ -80,7 +80,7 @@ def _empty() -> dict[str, Any]:
     }
 
 
-def _firmware(host: Host, device: str, slot: str) -> Optional[int]:
+def _firmware(host: Host, device: str, slot: str) -> int | None:
     """Version of the MES firmware that is loaded; debugfs is the way of older kernels."""
     version = host.number(f"{device}/fw_version/mes_fw_version", 16)
     if version is not None:
@@ -96,7 +96,7 @@ def _firmware(host: Host, device: str, slot: str) -> Optional[int]:
     return int(match.group(1), 16) if match else None
 
 
-def _pci_gpu(host: Host, slot: str) -> Optional[dict[str, Any]]:
+def _pci_gpu(host: Host, slot: str) -> dict[str, Any] | None:
     device = f"{DEVICES}/{slot}"
     kind = host.number(f"{device}/class", 16)
     # Display controllers are 0x03xxxx, MI300-class accelerators 0x12xxxx.
@@ -123,7 +123,7 @@ def _pci_gpu(host: Host, slot: str) -> Optional[dict[str, Any]]:
     return gpu
 
 
-def _ip_gfx(host: Host, slot: str) -> Optional[str]:
+def _ip_gfx(host: Host, slot: str) -> str | None:
     core = f"{DEVICES}/{slot}/ip_discovery/die/0/GC/0"
     parts = [host.number(f"{core}/{part}") for part in ("major", "minor", "revision")]
     numbers = [part for part in parts if part is not None]
@@ -151,7 +151,7 @@ def _apply_kfd(gpu: dict[str, Any], node: dict[str, int]) -> None:
         gpu["render_node"] = f"/dev/dri/renderD{node['drm_render_minor']}"
 
 
-def _name(host: Host, gpu: dict[str, Any], said: list[tuple[str, Optional[str]]]) -> None:
+def _name(host: Host, gpu: dict[str, Any], said: list[tuple[str, str | None]]) -> None:
     """Take the most trusted gfx name and tell when a less trusted view says otherwise."""
     named = [(source, gfx) for source, gfx in said if gfx]
     gpu["source"], gpu["gfx"] = named[0] if named else ("pci", None)
@@ -170,7 +170,7 @@ def gpus(host: Host, pci_ids: dict[str, str]) -> list[dict[str, Any]]:
         if gpu:
             found.append(gpu)
             by_slot[slot] = gpu
-    trusted: dict[int, Optional[str]] = {}
+    trusted: dict[int, str | None] = {}
     for node in _kfd_nodes(host):
         slot_name = slot_of(node)
         known = by_slot.get(slot_name or "")
@@ -192,7 +192,7 @@ def gpus(host: Host, pci_ids: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def with_declared(
-    host: Host, found: list[dict[str, Any]], declared: Optional[str]
+    host: Host, found: list[dict[str, Any]], declared: str | None
 ) -> list[dict[str, Any]]:
     """A declared GPU stands in only where there is no real one."""
     if not declared:

@@ -9,7 +9,8 @@ import shlex
 import shutil
 import stat
 import subprocess
-from typing import Any, Optional
+from pathlib import PurePosixPath
+from typing import Any
 
 from . import dpkg
 from .files import Host, kernel_arguments, records
@@ -60,7 +61,7 @@ def distribution(host: Host) -> dict[str, Any]:
     }
 
 
-def _container(host: Host) -> Optional[str]:
+def _container(host: Host) -> str | None:
     told = host.line("/run/systemd/container")
     if told:
         return told
@@ -108,7 +109,7 @@ def kernel(host: Host, known: dict[str, dpkg.Package]) -> dict[str, Any]:
     }
 
 
-def dmi_memory(host: Host) -> Optional[int]:
+def dmi_memory(host: Host) -> int | None:
     """Sum of the memory modules in SMBIOS type 17; root only, and absent in many guests."""
     total = 0
     for name in host.names(MEMORY_DEVICES):
@@ -127,7 +128,7 @@ def dmi_memory(host: Host) -> Optional[int]:
     return total or None
 
 
-def memory(host: Host, declared_gib: Optional[int]) -> dict[str, Any]:
+def memory(host: Host, declared_gib: int | None) -> dict[str, Any]:
     match = re.search(r"^MemTotal:\s+(\d+) kB", host.text("/proc/meminfo", 8192) or "", re.M)
     if not match:
         host.cannot("/proc/meminfo", "no MemTotal")
@@ -172,7 +173,7 @@ def modules(host: Host, release: str) -> dict[str, Any]:
     }
 
 
-def parameters(host: Host) -> dict[str, Optional[int]]:
+def parameters(host: Host) -> dict[str, int | None]:
     limit = host.number("/sys/module/ttm/parameters/pages_limit")
     if limit is None:  # the DKMS build renames the module
         limit = host.number("/sys/module/amdttm/parameters/pages_limit")
@@ -182,7 +183,7 @@ def parameters(host: Host) -> dict[str, Optional[int]]:
     }
 
 
-def _node(host: Host, path: str) -> Optional[dict[str, Any]]:
+def _node(host: Host, path: str) -> dict[str, Any] | None:
     found = host.stat(path)
     if found is None:
         return None
@@ -195,7 +196,7 @@ def devices(host: Host) -> dict[str, Any]:
     return {"kfd": _node(host, "/dev/kfd"), "render": render}
 
 
-def groups(host: Host) -> dict[str, Optional[int]]:
+def groups(host: Host) -> dict[str, int | None]:
     known = {
         fields[0]: int(fields[2])
         for fields in records(host.text("/etc/group") or "")
@@ -216,26 +217,25 @@ def filesystems(host: Host, paths: list[str]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     points = _mounts(host) if paths else []
     for path in paths:
-        place = os.path.normpath("/" + path)
-        while place != "/" and not os.path.exists(host.at(place)):
-            place = os.path.dirname(place)
+        place = PurePosixPath(os.path.normpath("/" + path))
+        while place.name and host.stat(os.fspath(place)) is None:
+            place = place.parent
         try:
-            space = os.statvfs(host.at(place))
+            space = os.statvfs(host.at(os.fspath(place)))
         except OSError as error:
             host.cannot(path, error)
             continue
-        real = os.path.realpath(place) if host.live else place
-        mount = next((point for point in points
-                      if point == "/" or real == point or real.startswith(point + "/")), "/")  # fmt: skip
+        real = os.path.realpath(place) if host.live else os.fspath(place)
+        over = (point for point in points if real == point or real.startswith(f"{point}/"))
         result[path] = {
             "total_bytes": space.f_blocks * space.f_frsize,
             "free_bytes": space.f_bavail * space.f_frsize,
-            "mount": mount,
+            "mount": next(over, "/"),
         }
     return result
 
 
-def _runtime(host: Host, known: dict[str, dpkg.Package], binary: str, *names: str) -> Optional[str]:
+def _runtime(host: Host, known: dict[str, dpkg.Package], binary: str, *names: str) -> str | None:
     """Version from the package that ships the program; asking the program is the slow way."""
     if host.exists(f"/usr/bin/{binary}"):
         for name in names:
@@ -246,7 +246,7 @@ def _runtime(host: Host, known: dict[str, dpkg.Package], binary: str, *names: st
     if not program:
         return None
     try:
-        answer = subprocess.run(  # noqa: S603
+        answer = subprocess.run(
             [program, "--version"], capture_output=True, text=True, timeout=20, check=False
         )
     except (OSError, subprocess.SubprocessError) as error:
@@ -256,7 +256,7 @@ def _runtime(host: Host, known: dict[str, dpkg.Package], binary: str, *names: st
     return match.group(1) if match else None
 
 
-def container_runtime(host: Host, known: dict[str, dpkg.Package]) -> dict[str, Optional[str]]:
+def container_runtime(host: Host, known: dict[str, dpkg.Package]) -> dict[str, str | None]:
     return {
         "podman": _runtime(host, known, "podman", "podman"),
         "docker": _runtime(host, known, "docker", "docker-ce", "docker-ce-cli", "docker.io"),
