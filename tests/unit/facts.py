@@ -82,7 +82,7 @@ _STRIX_HALO: Json = {
 
 
 def strix_halo(**changes: Any) -> Json:
-    """A Strix Halo host on Debian 13 with the stock kernel; `a__b=value` changes facts["a"]["b"]."""
+    """A Strix Halo host on stock Debian 13; `a__b=value` changes facts["a"]["b"]."""
     facts = copy.deepcopy(_STRIX_HALO)
     for path, value in changes.items():
         *parents, last = path.split("__")

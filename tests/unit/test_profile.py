@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -181,3 +184,18 @@ def test_every_entry_of_the_catalogue_has_a_source_and_a_confidence() -> None:
     for entry in entries:
         assert entry["source"]
         assert entry["confidence"] in ("high", "medium", "low", "derived"), entry
+
+
+def test_the_catalogue_meets_its_schema() -> None:
+    schema = ROLES / "host_profile" / "files" / "catalog.schema.json"
+    validator = jsonschema.Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
+    problems = [f"{list(e.path)}: {e.message}" for e in validator.iter_errors(CATALOG)]
+    assert problems == []
+
+
+def test_the_schema_finds_a_misspelt_key() -> None:
+    schema = ROLES / "host_profile" / "files" / "catalog.schema.json"
+    validator = jsonschema.Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
+    broken = copy.deepcopy(CATALOG)
+    broken["kernel_rules"][0]["minimun"] = "1"
+    assert list(validator.iter_errors(broken))

@@ -1,0 +1,369 @@
+"""What gpu_facts says of fixture hosts, of hostile files, and of this machine."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from gpu_host import boot, dpkg, gpus, system
+from gpu_host.files import Host, kernel_arguments
+
+from tests.unit.trees import HOSTS, ROOT, tree, write
+
+import gpu_facts  # isort: skip  # needs the helpers of tests.unit.trees
+
+CASES = ROOT / "tests" / "cases" / "facts"
+DEFAULTS: dict[str, Any] = {
+    "declared_gpu": None,
+    "declared_memory_gib": None,
+    "packages": [],
+    "paths": [],
+    "users": [],
+    "pci_ids": {},
+}
+SCHEMA = {
+    "schema", "distribution", "environment", "kernel", "memory", "gpus", "modules", "parameters",
+    "devices", "groups", "packages", "apt", "boot", "filesystems", "container_runtime", "state",
+    "users", "notes", "unreadable",
+}  # fmt: skip
+
+
+def facts(root: Path, **params: Any) -> dict[str, Any]:
+    found: dict[str, Any] = gpu_facts.collect(Host(root), {**DEFAULTS, **params})
+    return found
+
+
+def missing(expected: Any, actual: Any, where: str = "") -> list[str]:
+    """Every place where the expected part is not in the actual whole."""
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        return [
+            problem
+            for key, value in expected.items()
+            for problem in missing(value, actual.get(key, "(no such key)"), f"{where}.{key}")
+        ]
+    if isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
+        pairs = enumerate(zip(expected, actual, strict=True))
+        return [line for i, (e, a) in pairs for line in missing(e, a, f"{where}[{i}]")]
+    return [] if expected == actual else [f"{where}: expected {expected!r}, got {actual!r}"]
+
+
+@pytest.mark.parametrize("path", sorted(CASES.glob("*.yml")), ids=lambda path: path.stem)
+def test_facts_of_a_tree(path: Path, tmp_path: Path) -> None:
+    case = yaml.safe_load(path.read_text(encoding="utf-8"))
+    found = facts(tree(case["tree"], tmp_path), **case.get("params", {}))
+    assert missing(case["facts"], found) == []
+    assert found["unreadable"] == case.get("unreadable", [])
+    assert found["notes"] == case.get("notes", [])
+
+
+def test_every_tree_has_a_case() -> None:
+    told = {yaml.safe_load(p.read_text(encoding="utf-8"))["tree"] for p in CASES.glob("*.yml")}
+    assert told == set(HOSTS)
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_schema_is_complete_on_every_host(host: str, tmp_path: Path) -> None:
+    assert set(facts(tree(host, tmp_path))) == SCHEMA
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        (90006, "gfx906"), (90008, "gfx908"), (90010, "gfx90a"), (90402, "gfx942"),
+        (90500, "gfx950"), (100300, "gfx1030"), (100306, "gfx1036"), (110000, "gfx1100"),
+        (110003, "gfx1103"), (110501, "gfx1151"), (110503, "gfx1153"), (120001, "gfx1201"),
+        (0, None),
+    ],
+)  # fmt: skip
+def test_gfx_name_has_decimal_fields_and_a_hexadecimal_stepping(
+    target: int, name: str | None
+) -> None:
+    assert gpus.gfx_name(target) == name
+
+
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [
+        ((11, 0, 3), "gfx1101"), ((11, 0, 4), "gfx1103"), ((11, 0, 2), "gfx1102"),
+        ((11, 5, 1), "gfx1151"), ((9, 4, 3), "gfx942"), ((9, 4, 2), "gfx90a"),
+        ((12, 0, 0), "gfx1200"), ((10, 3, 1), "gfx1033"),
+    ],
+)  # fmt: skip
+def test_graphics_ip_is_not_always_the_gfx_name(version: tuple[int, int, int], name: str) -> None:
+    assert gpus.gfx_of_ip(*version) == name
+
+
+def pci(root: Path, slot: str, device: str, kind: str = "0x030000") -> str:
+    folder = f"/sys/bus/pci/devices/{slot}"
+    for name, value in (("vendor", "0x1002"), ("device", device), ("class", kind)):
+        write(root, f"{folder}/{name}", value + "\n")
+    return folder
+
+
+def test_gpu_without_a_driver_is_named_by_the_catalogue(tmp_path: Path) -> None:
+    pci(tmp_path, "0000:03:00.0", "0x7551")
+    pci(tmp_path, "0000:04:00.0", "0x74a1", kind="0x120000")
+    pci(tmp_path, "0000:05:00.0", "0xfffe")
+    found = facts(tmp_path, pci_ids={"7551": "gfx1201", "74A1": "gfx942"})["gpus"]
+    named = [(gpu["slot"], gpu["gfx"], gpu["source"]) for gpu in found]
+    assert named == [
+        ("0000:03:00.0", "gfx1201", "pci"),
+        ("0000:04:00.0", "gfx942", "pci"),
+        ("0000:05:00.0", None, "pci"),
+    ]
+
+
+def test_more_trusted_view_wins_and_the_others_are_told(tmp_path: Path) -> None:
+    root = tree("strix-halo-debian13", tmp_path)
+    found = facts(root, pci_ids={"1586": "gfx1150"})
+    assert [gpu["gfx"] for gpu in found["gpus"]] == ["gfx1151"]
+    assert found["notes"] == [
+        "GPU 0000:c1:00.0: kfd says gfx1151, ip_discovery says gfx1151, pci says gfx1150; "
+        "kfd is believed"
+    ]
+
+
+def test_ip_discovery_names_a_gpu_that_kfd_does_not_have(tmp_path: Path) -> None:
+    folder = pci(tmp_path, "0000:03:00.0", "0xfffe")
+    for name, value in (("major", 12), ("minor", 0), ("revision", 1)):
+        write(tmp_path, f"{folder}/ip_discovery/die/0/GC/0/{name}", f"{value}\n")
+    (gpu,) = facts(tmp_path)["gpus"]
+    assert (gpu["gfx"], gpu["source"]) == ("gfx1201", "ip_discovery")
+
+
+def test_partitions_of_one_accelerator_are_gpus_of_their_own(tmp_path: Path) -> None:
+    pci(tmp_path, "0000:03:00.0", "0x74a1", kind="0x120000")
+    for node in range(2):
+        write(
+            tmp_path,
+            f"{gpus.NODES}/{node}/properties",
+            f"gfx_target_version 90402\nlocation_id 768\nsimd_count 152\nsimd_per_cu 4\n"
+            f"drm_render_minor {128 + node}\n",
+        )
+    found = facts(tmp_path)["gpus"]
+    assert [(g["gfx"], g["cu_count"], g["render_node"]) for g in found] == [
+        ("gfx942", 38, "/dev/dri/renderD128"),
+        ("gfx942", 38, "/dev/dri/renderD129"),
+    ]
+
+
+def test_declared_gpu_stands_in_only_where_there_is_none(tmp_path: Path) -> None:
+    bare = facts(tree("bare-debian13-vm", tmp_path / "bare"), declared_gpu="gfx1151")
+    assert [(g["gfx"], g["simulated"], g["source"], g["apu"]) for g in bare["gpus"]] == [
+        ("gfx1151", True, "declared", None)
+    ]
+    real = facts(tree("strix-halo-debian13", tmp_path / "real"), declared_gpu="gfx942")
+    assert [(gpu["gfx"], gpu["simulated"]) for gpu in real["gpus"]] == [("gfx1151", False)]
+    assert real["notes"] == [
+        "declared GPU gfx942 ignored: this host has gfx1151 at 0000:c1:00.0"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "tokens"),
+    [
+        ("a  b=c\td\n", ["a", "b=c", "d"]),
+        ('memmap="4M$512M x" quiet', ['memmap="4M$512M x"', "quiet"]),
+        ("quiet -- amd_iommu=off", ["quiet"]),
+        ("", []),
+        ('open="', ['open="']),
+    ],
+)
+def test_command_line_is_cut_into_whole_tokens(cmdline: str, tokens: list[str]) -> None:
+    assert kernel_arguments(cmdline) == tokens
+
+
+def test_installed_architecture_wins_and_brokenness_is_kept() -> None:
+    known = dpkg.parse_status(
+        "Package: a\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\n\n"
+        "Package: a\nStatus: deinstall ok config-files\nArchitecture: i386\nVersion: 2\n\n"
+        "Package: b\nStatus: install ok triggers-pending\nVersion: 3\n\n"
+        "Package: c\nStatus: nonsense\nVersion: 4\n\nno stanza at all\n"
+    )
+    assert known["a"] == dpkg.Package("1", False, False)
+    assert known["b"] == dpkg.Package("3", False, True)
+    assert set(known) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("version", "number"),
+    [("5.4.2+ds1-2+b1", "5.4.2"), ("5:28.1.1-1~debian", "28.1.1"), ("odd", "odd")],
+)
+def test_upstream_number_of_a_package_version(version: str, number: str) -> None:
+    assert dpkg.upstream(version) == number
+
+
+def test_lock_holder_is_found_through_proc_locks(tmp_path: Path) -> None:
+    lock = write(tmp_path, "/var/lib/dpkg/lock-frontend", "")
+    node = lock.stat().st_ino
+    write(
+        tmp_path,
+        "/proc/locks",
+        f"1: POSIX  ADVISORY  READ 7 fe:00:{node} 0 EOF\n"
+        f"2: POSIX  ADVISORY  WRITE 4242 fe:00:{node} 0 EOF\n",
+    )
+    write(tmp_path, "/proc/4242/comm", "apt-get\n")
+    assert facts(tmp_path)["apt"]["locked_by"] == "pid 4242 (apt-get)"
+
+
+def test_lock_holder_of_this_machine_is_asked_of_the_kernel(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.touch()
+    program = (
+        "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX);"
+        "print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(lock)], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout and holder.stdout.readline() == "held\n"
+        assert dpkg._holder(Host(Path("/")), str(lock), lock.stat().st_ino) == holder.pid
+        holder.kill()
+    assert dpkg._holder(Host(Path("/")), str(lock), lock.stat().st_ino) is None
+    with lock.open("w") as stream:  # the probe itself took nothing
+        fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_space_of_a_path_that_is_not_there_yet_is_its_parents(tmp_path: Path) -> None:
+    write(tmp_path, "/proc/self/mounts", "x / ext4 rw 0 0\ny /srv ext4 rw 0 0\n")
+    (tmp_path / "srv").mkdir()
+    found = facts(tmp_path, paths=["/srv/models/big", "/var", "/srv2"])["filesystems"]
+    assert {path: entry["mount"] for path, entry in found.items()} == {
+        "/srv/models/big": "/srv",
+        "/var": "/",
+        "/srv2": "/",
+    }
+    assert all(entry["total_bytes"] >= entry["free_bytes"] > 0 for entry in found.values())
+
+
+def test_boot_loader_is_what_the_firmware_was_told(tmp_path: Path) -> None:
+    write(tmp_path, "/boot/grub/grub.cfg", "")
+    assert boot.boot(Host(tmp_path))["loader"] == "grub"
+    told = "systemd-boot 257.9".encode("utf-16-le")
+    write(tmp_path, boot.LOADER_INFO, b"\x06\0\0\0" + told)
+    assert boot.boot(Host(tmp_path))["loader"] == "systemd-boot"
+
+
+def test_unknown_loader_and_secure_boot(tmp_path: Path) -> None:
+    write(tmp_path, "/boot/vmlinuz-1", "")
+    write(tmp_path, boot.SECURE_BOOT, b"\x06\0\0\0\x01")
+    found = boot.boot(Host(tmp_path))
+    assert (found["loader"], found["firmware"], found["secure_boot"]) == ("unknown", "uefi", True)
+
+
+def test_driver_built_by_dkms_is_recognised(tmp_path: Path) -> None:
+    write(tmp_path, "/sys/module/amdgpu/version", "6.16.13\n")
+    write(tmp_path, "/sys/module/amdttm/parameters/pages_limit", "42\n")
+    assert system.modules(Host(tmp_path), "1")["amdgpu"]["dkms_version"] == "6.16.13"
+    assert system.parameters(Host(tmp_path))["ttm.pages_limit"] == 42
+
+
+def test_devices_keep_mode_and_group(tmp_path: Path) -> None:
+    for name in ("/dev/kfd", "/dev/dri/renderD128"):
+        write(tmp_path, name, "").chmod(0o660)
+    gid = os.getegid()
+    assert facts(tmp_path)["devices"] == {
+        "kfd": {"mode": "0660", "gid": gid},
+        "render": {"/dev/dri/renderD128": {"mode": "0660", "gid": gid}},
+    }
+
+
+def test_empty_machine_gives_empty_facts(tmp_path: Path) -> None:
+    found = facts(tmp_path, packages=["podman"])
+    assert found["gpus"] == []
+    assert found["packages"] == {"podman": {"version": None, "held": False}}
+    assert found["boot"]["loader"] == "none"
+    assert found["unreadable"] == ["/proc/meminfo: no MemTotal"]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_damaged_files_are_reported_and_never_raise(seed: int, tmp_path: Path) -> None:
+    """Each file becomes noise, a directory, a loop, a FIFO, cut short, or nothing."""
+    chance = random.Random(seed)  # noqa: S311
+    root = tree("strix-halo-debian13-fixed", tmp_path)
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        fate = chance.randrange(8)
+        if fate < 3:
+            path.unlink()
+        if fate == 0:
+            path.mkdir()
+        elif fate == 1:
+            path.symlink_to(path.name)
+        elif fate == 2:
+            os.mkfifo(path)
+        elif fate == 3:
+            path.write_bytes(chance.randbytes(200))
+        elif fate == 4:
+            path.write_bytes(data[: chance.randrange(len(data) + 1)])
+        elif fate == 5:
+            path.write_bytes(data.replace(b"0", b"\0").replace(b" ", b"\n\n"))
+    found = facts(root, packages=["podman"], paths=["/var/lib/stroke"], users=["stroke"])
+    assert set(found) == SCHEMA
+    assert found["unreadable"]
+    json.dumps(found)
+
+
+def test_one_failed_section_costs_only_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("surprise")
+
+    monkeypatch.setattr(gpu_facts.boot, "boot", fail)
+    found = facts(tree("forky", tmp_path))
+    assert found["boot"] == {}
+    assert found["unreadable"] == ["boot: RuntimeError: surprise"]
+    assert found["distribution"]["codename"] == "forky"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become an ordinary user")
+def test_ordinary_user_gets_less_detail_and_is_told(tmp_path: Path) -> None:
+    root = tree("strix-halo-debian13", tmp_path)
+    for path in tmp_path.parents:
+        if path.owner() == "root" and path != Path("/") and path.stat().st_mode & 0o077 == 0:
+            path.chmod(path.stat().st_mode | 0o011)
+    secret = root / "sys/firmware/dmi/entries/17-0/raw"
+    secret.chmod(0o400)
+    child = os.fork()
+    if child == 0:
+        os.setuid(65534)
+        found = facts(root)
+        told = any("17-0/raw: Permission denied" in line for line in found["unreadable"])
+        os._exit(0 if told and found["memory"]["dmi_bytes"] is None and found["gpus"] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_role_ships_its_helpers_and_reads_only(tmp_path: Path) -> None:
+    root = tree("strix-halo-debian13", tmp_path / "host")
+    before = sorted((str(path), path.stat().st_mtime_ns) for path in root.rglob("*"))
+    book = tmp_path / "book.yml"
+    book.write_text(
+        "- hosts: localhost\n"
+        "  gather_facts: false\n"
+        "  tasks:\n"
+        "    - ansible.builtin.import_role:\n"
+        "        name: gpu_facts\n"
+        "    - ansible.builtin.debug:\n"
+        "        msg: \"gfx={{ ansible_facts['gpu_facts'].gpus[0].gfx }}\"\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", "-c", "local",
+         "-e", f"gpu_facts_root={root}", "-e", f"ansible_python_interpreter={sys.executable}",
+         str(book)],
+        env={**os.environ, "ANSIBLE_ROLES_PATH": str(ROOT / "roles"), "ANSIBLE_CONFIG": "/dev/null",
+             "ANSIBLE_LOCAL_TEMP": str(tmp_path / "tmp"), "LC_ALL": "C.UTF-8"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "gfx=gfx1151" in done.stdout, done.stdout + done.stderr
+    assert "changed=0" in done.stdout
+    assert sorted((str(path), path.stat().st_mtime_ns) for path in root.rglob("*")) == before

@@ -1,0 +1,33 @@
+"""Fixture hosts: tests/trees/<name>, laid over the tree that its file `base` names."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import ansible.module_utils
+
+ROOT = Path(__file__).parents[2]
+TREES = ROOT / "tests" / "trees"
+HOSTS = sorted(path.name for path in TREES.iterdir() if path.is_dir())
+
+# On a host Ansible ships the role's helpers as ansible.module_utils.gpu_host.
+ansible.module_utils.__path__.append(str(ROOT / "roles" / "gpu_facts" / "module_utils"))
+
+
+def tree(name: str, target: Path) -> Path:
+    """A private copy of a fixture host, ready to be changed by a test."""
+    base = TREES / name / "base"
+    if base.is_file():
+        tree(base.read_text(encoding="utf-8").strip(), target)
+    shutil.copytree(TREES / name, target, dirs_exist_ok=True)
+    (target / "base").unlink(missing_ok=True)
+    return target
+
+
+def write(root: Path, path: str, content: str | bytes) -> Path:
+    """Put one file into a tree."""
+    file = root / path.lstrip("/")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return file
