@@ -162,9 +162,7 @@ def test_declared_gpu_stands_in_only_where_there_is_none(tmp_path: Path) -> None
     ]
     real = facts(tree("strix-halo-debian13", tmp_path / "real"), declared_gpu="gfx942")
     assert [(gpu["gfx"], gpu["simulated"]) for gpu in real["gpus"]] == [("gfx1151", False)]
-    assert real["notes"] == [
-        "declared GPU gfx942 ignored: this host has gfx1151 at 0000:c1:00.0"
-    ]
+    assert real["notes"] == ["declared GPU gfx942 ignored: this host has gfx1151 at 0000:c1:00.0"]
 
 
 @pytest.mark.parametrize(
@@ -318,7 +316,7 @@ def test_one_failed_section_costs_only_itself(
     def fail(*_: Any) -> None:
         raise RuntimeError("surprise")
 
-    monkeypatch.setattr(gpu_facts.boot, "boot", fail)
+    monkeypatch.setattr("ansible.module_utils.gpu_host.boot.boot", fail)
     found = facts(tree("forky", tmp_path))
     assert found["boot"] == {}
     assert found["unreadable"] == ["boot: RuntimeError: surprise"]
@@ -360,9 +358,9 @@ def test_role_ships_its_helpers_and_reads_only(tmp_path: Path) -> None:
         [sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", "-c", "local",
          "-e", f"gpu_facts_root={root}", "-e", f"ansible_python_interpreter={sys.executable}",
          str(book)],
-        env={**os.environ, "ANSIBLE_ROLES_PATH": str(ROOT / "roles"), "ANSIBLE_CONFIG": "/dev/null",
+        env={**os.environ, "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
              "ANSIBLE_LOCAL_TEMP": str(tmp_path / "tmp"), "LC_ALL": "C.UTF-8"},
-        capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert "gfx=gfx1151" in done.stdout, done.stdout + done.stderr
     assert "changed=0" in done.stdout

@@ -147,7 +147,7 @@ def _apply_kfd(gpu: dict[str, Any], node: dict[str, int]) -> None:
         gpu["apu"] = True
     if gpu["pci_id"] is None and node.get("device_id"):
         gpu["pci_id"] = f"{node['device_id']:04x}"
-    if gpu["render_node"] is None and node.get("drm_render_minor", -1) > 0:
+    if node.get("drm_render_minor", 0) > 0:  # differs between partitions of one device
         gpu["render_node"] = f"/dev/dri/renderD{node['drm_render_minor']}"
 
 

@@ -217,7 +217,7 @@ def filesystems(host: Host, paths: list[str]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     points = _mounts(host) if paths else []
     for path in paths:
-        place = PurePosixPath(os.path.normpath("/" + path))
+        place = PurePosixPath(os.path.normpath("/" + path.lstrip("/")))
         while place.name and host.stat(os.fspath(place)) is None:
             place = place.parent
         try:
