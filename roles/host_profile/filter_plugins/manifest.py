@@ -33,7 +33,7 @@ class Change:
 
 
 def _short(digest: str | None) -> str:
-    return f"sha256 {digest[:12]}" if digest else "content"
+    return f"sha256 {digest[:12]}" if digest else UNKNOWN
 
 
 def _mode(value: Any) -> str:
@@ -80,7 +80,7 @@ def _place(item: Json, seen: Json) -> Change | None:
     if content is not None:
         digest = hashlib.sha256(content.encode()).hexdigest()
         if seen.get("sha256") != digest:
-            before.append(_short(seen.get("sha256")) if seen.get("sha256") else UNKNOWN)
+            before.append(_short(seen.get("sha256")))
             after.append(_short(digest))
             old = seen.get("content")
             if shown and old is not None and len(old) <= SHOWN:
