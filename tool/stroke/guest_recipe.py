@@ -1,0 +1,130 @@
+"""What is in the sandbox's base disk: packages and files, as data."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from stroke.host_apt import Archive
+
+RELEASES = {"bookworm": "12", "trixie": "13", "forky": "testing"}
+ADMIN = "admin"
+ROOT_LABEL = "stroke-root"
+BOOT_LABEL = "stroke-boot"
+SEED_SERIAL = "stroke-seed"
+# Arguments that an administrator may well have set; nothing that stroke does may lose them.
+ADMIN_ARGUMENTS = "console=tty0 console=ttyS0,115200 net.ifnames=0 audit=0"
+
+# A stock Debian server without documentation: no firmware and no container runtime.
+PACKAGES = (
+    *("linux-image-amd64", "initramfs-tools", "zstd", "e2fsprogs", "kmod"),
+    *("systemd-sysv", "udev", "dbus", "libpam-systemd"),
+    *("grub-pc-bin", "grub2-common"),
+    *("openssh-server", "sudo", "python3", "iproute2", "ca-certificates"),
+)
+# A guest lives for minutes: its disk need not survive a power failure of the host, and
+# documentation doubles the time that dpkg takes.
+DPKG_OPTIONS = (
+    "force-unsafe-io",
+    "path-exclude=/usr/share/doc/*",
+    "path-exclude=/usr/share/man/*",
+    "path-exclude=/usr/share/locale/*",
+)
+
+_FSTAB = f"LABEL={ROOT_LABEL} / ext4 errors=remount-ro,x-systemd.growfs 0 1\n"
+_FSTAB_BOOT = f"LABEL={BOOT_LABEL} /boot ext4 defaults 0 2\n"
+
+_GRUB_DEFAULT = f"""\
+GRUB_DEFAULT=0
+GRUB_TIMEOUT=1
+GRUB_DISTRIBUTOR=`( . /etc/os-release && echo ${{NAME}} )`
+GRUB_CMDLINE_LINUX_DEFAULT="quiet"
+GRUB_CMDLINE_LINUX="{ADMIN_ARGUMENTS}"
+GRUB_TERMINAL="console serial"
+GRUB_SERIAL_COMMAND="serial --unit=0 --speed=115200"
+"""
+
+_NETWORK = "[Match]\nName=e*\n\n[Network]\nDHCP=ipv4\n"
+
+# The guest's own name and keys come on a second disk, which is simply a tar archive: that needs
+# neither root nor loop devices on the machine that makes it.
+_SEED_DEVICE = r"dev-disk-by\x2did-virtio\x2dstroke\x2dseed.device"
+_SEED_UNIT = f"""\
+[Unit]
+Description=Take name and keys of this sandbox from its seed disk
+DefaultDependencies=no
+ConditionPathExists=!/etc/ssh/ssh_host_ed25519_key
+After=systemd-remount-fs.service {_SEED_DEVICE}
+Wants={_SEED_DEVICE}
+Before=sysinit.target ssh.service sshd.service systemd-networkd.service
+Conflicts=shutdown.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/bin/tar --extract --file=/dev/disk/by-id/virtio-{SEED_SERIAL} --directory=/
+ExecStart=/usr/bin/hostname --file /etc/hostname
+
+[Install]
+WantedBy=sysinit.target
+"""
+
+# Runs once as init while the disk is built: only inside a booted kernel does update-grub see the
+# disk as the guest will, and a base disk that cannot boot is found out here.
+SEAL = """\
+#!/bin/sh
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+mount --all
+update-grub >/dev/console 2>&1 && grub-editenv /boot/grub/grubenv create \\
+    && rm -f /sbin/stroke-seal && echo stroke-sealed >/dev/console
+sync
+umount /boot 2>/dev/null
+mount -o remount,ro /
+reboot -ff
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides the bytes of a base disk, so that its hash can name it."""
+
+    release: str
+    archive: Archive
+    boot_mib: int | None = None
+    cloud_init: bool = False
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The package list; cloud-init only in the disk that stands in for a cloud image."""
+        return (*PACKAGES, "cloud-init") if self.cloud_init else PACKAGES
+
+    @property
+    def name(self) -> str:
+        """The name of the disk in the cache."""
+        digest = hashlib.sha256(
+            repr((self, self.packages, DPKG_OPTIONS, self.files(), SEAL)).encode()
+        )
+        return f"{self.release}-{digest.hexdigest()[:12]}"
+
+    def files(self) -> dict[str, tuple[str, int]]:
+        """Files of the guest by path, with content and mode."""
+        files = {
+            "etc/hostname": ("stroke-sandbox\n", 0o644),
+            "etc/hosts": ("127.0.0.1 localhost\n::1 localhost\n", 0o644),
+            "etc/resolv.conf": ("nameserver 10.0.2.3\n", 0o644),
+            "etc/machine-id": ("", 0o444),
+            "etc/fstab": (_FSTAB + (_FSTAB_BOOT if self.boot_mib else ""), 0o644),
+            "etc/default/grub": (_GRUB_DEFAULT, 0o644),
+            "etc/systemd/network/20-dhcp.network": (_NETWORK, 0o644),
+            f"etc/sudoers.d/{ADMIN}": (f"{ADMIN} ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440),
+            "etc/apt/sources.list.d/debian.sources": (
+                self.archive.deb822_sources(self.release),
+                0o644,
+            ),
+            "sbin/stroke-seal": (SEAL, 0o755),
+        }
+        if options := self.archive.apt_options():
+            files["etc/apt/apt.conf.d/90archive"] = (options, 0o644)
+        if not self.cloud_init:
+            files["etc/systemd/system/sandbox-seed.service"] = (_SEED_UNIT, 0o644)
+        return files

@@ -1,0 +1,260 @@
+"""A throw-away virtual machine with everything that stroke needs to be tried on it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stroke.accel import choose_accelerator
+from stroke.disk import BaseDisk, base_disk, overlay
+from stroke.errors import StrokeError
+from stroke.guest_login import Login
+from stroke.guest_recipe import RELEASES, SEED_SERIAL, Recipe
+from stroke.host_apt import read_archive
+from stroke.machine import Hardware, Process, free_port, spawn, tail, watch
+from stroke.package_repo import PackageRepository
+from stroke.paths import locked, sandbox_home
+from stroke.process import require
+from stroke.sandbox_inventory import write_inventory
+from stroke.seed import write_seed
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?\Z")
+_BOOT_SECONDS = {"kvm": 120.0, "tcg": 600.0}
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxOptions:
+    """What a sandbox is made of; two sandboxes of different names live side by side."""
+
+    name: str = "stroke-sandbox"
+    release: str = "trixie"
+    memory_mib: int = 3072
+    cpus: int = 2
+    disk_gib: int = 12
+    image: Path | None = None
+    declared_gpu: str = "gfx1151"
+    declared_memory_gib: int = 128
+    boot_mib: int | None = None
+    accel: str = "auto"
+
+    def check(self) -> None:
+        """Refuse what cannot work before anything is built."""
+        problem = None
+        if not _NAME.match(self.name):
+            problem = f"the name {self.name!r} is not a host name (a-z, 0-9 and -, at most 40)"
+        elif self.release not in RELEASES:
+            problem = f"no release {self.release!r}; there are: {', '.join(RELEASES)}"
+        elif self.accel not in ("auto", "kvm", "tcg"):
+            problem = f"no accelerator {self.accel!r}; there are: auto, kvm, tcg"
+        elif self.image is not None and not self.image.is_file():
+            problem = f"the cloud image {self.image} does not exist"
+        elif self.disk_gib < 3 or self.memory_mib < 512 or self.cpus < 1:
+            problem = "a guest needs at least 3 GiB of disk, 512 MiB of memory and one processor"
+        elif self.boot_mib is not None and self.boot_mib < 72:
+            problem = "a separate /boot below 72 MiB does not hold the first kernel"
+        if problem:
+            raise StrokeError(problem, code="STK-704", hint="see `stroke sandbox up --help`")
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What there is of a sandbox right now."""
+
+    name: str
+    state: str  # "running", "stopped" or "none"
+    inventory: Path | None = None
+    port: int | None = None
+    accel: str | None = None
+    release: str | None = None
+
+
+class Sandbox:
+    """One named sandbox; its state directory is the only memory between two runs of stroke."""
+
+    def __init__(
+        self,
+        options: SandboxOptions | None = None,
+        progress: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        self.options = options or SandboxOptions()
+        self._progress = progress
+        self.directory = sandbox_home() / self.options.name
+        self._repository = PackageRepository(self.directory / "repository")
+
+    @property
+    def console(self) -> Path:
+        """What the guest says on its serial line."""
+        return self.directory / "console.log"
+
+    @property
+    def inventory(self) -> Path:
+        """The inventory that `up` writes."""
+        return self.directory / "hosts.yml"
+
+    def up(self) -> Path:
+        """Build what is missing, boot the guest, wait for its login, write the inventory."""
+        self.options.check()
+        with locked(self.directory.with_suffix(".lock")):
+            before = self.status()
+            if before.state == "running":
+                raise StrokeError(
+                    f"the sandbox {self.options.name} is up already (inventory {before.inventory})",
+                    code="STK-703",
+                    hint="stroke sandbox down, or give the new one another --name",
+                )
+            require(["qemu-system-x86_64", "qemu-img", "qemu-io", "ssh", "ssh-keygen", "gpg",
+                     "apt-ftparchive", "dpkg-deb"])  # fmt: skip
+            try:
+                return self._up()
+            except BaseException:
+                self._stop()  # the state stays: the console log says why
+                raise
+
+    def down(self) -> None:
+        """End what `up` started and delete what it made; the cache stays."""
+        lock = self.directory.with_suffix(".lock")
+        if not self.directory.exists():
+            lock.unlink(missing_ok=True)
+            raise StrokeError(f"there is no sandbox {self.options.name}", code="STK-703",
+                              hint="stroke sandbox up")  # fmt: skip
+        with locked(lock):
+            self._stop()
+            shutil.rmtree(self.directory)
+            lock.unlink()
+        for parent in (sandbox_home(), sandbox_home().parent):
+            with contextlib.suppress(OSError):
+                parent.rmdir()  # only if nothing else is in it
+        self._progress(f"The sandbox {self.options.name} is gone; the cache stays for the next one")
+
+    def ssh(self, args: list[str]) -> int:
+        """A shell in the guest, or one command; the exit code is ssh's own."""
+        if self.status().state != "running":
+            raise StrokeError(f"the sandbox {self.options.name} is not up", code="STK-703",
+                              hint="stroke sandbox up")  # fmt: skip
+        return self.login().call(args)
+
+    def login(self) -> Login:
+        """The login of the guest, for code that talks to it."""
+        return Login(self.directory, int(self._load().get("port", 0)))
+
+    def status(self) -> Status:
+        """What there is, looked at and not remembered."""
+        data = self._load()
+        if not data:
+            return Status(self.options.name, "stopped" if self.directory.exists() else "none")
+        process = Process.load(self.directory / "qemu.json")
+        running = process is not None and process.alive
+        return Status(
+            name=self.options.name,
+            state="running" if running else "stopped",
+            inventory=self.inventory if running and self.inventory.exists() else None,
+            port=data["port"],
+            accel=data["accel"],
+            release=data["release"],
+        )
+
+    def _up(self) -> Path:
+        options = self.options
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.directory.mkdir(parents=True, mode=0o700)
+        base = self._base()
+        accel = choose_accelerator(options.accel, base, self._progress)
+        port = free_port()
+        login = Login(self.directory, port)
+        login.create(options.name)
+        seed = self.directory / "seed.tar"
+        write_seed(seed, hostname=options.name, host_key=login.host_key,
+                   authorized_key=login.authorized_key)  # fmt: skip
+        disk = self.directory / "disk.qcow2"
+        overlay(base.image, disk, options.disk_gib, options.boot_mib, ours=options.image is None)
+        hardware = Hardware(
+            accel=accel,
+            memory_mib=options.memory_mib,
+            cpus=options.cpus,
+            disk=disk,
+            seed=seed,
+            seed_serial=SEED_SERIAL,
+            ssh_port=port,
+            console=self.console,
+        )
+        self._save(port=port, accel=accel, release=options.release)
+        with self._timed(f"Booting {options.name}", f"{options.name} gives a login"):
+            process = spawn(hardware.arguments(), self.directory / "qemu.log")
+            process.save(self.directory / "qemu.json")
+            self._prepare_serving()
+            login.wait(process, self.console, self.directory / "qemu.log", _BOOT_SECONDS[accel])
+        write_inventory(self.inventory, options, login, self._repository)
+        return self.inventory
+
+    def _prepare_serving(self) -> None:
+        self._repository.build()
+        self._repository.serve()
+
+    def _base(self) -> BaseDisk:
+        options = self.options
+        recipe = Recipe(options.release, read_archive(), options.boot_mib)
+        started = time.monotonic()
+        disk = base_disk(recipe, self._progress, self._seal)
+        if time.monotonic() - started > 5:
+            self._progress(f"Base disk ready ({time.monotonic() - started:.0f} s)")
+        return disk
+
+    def _seal(self, disk: BaseDisk) -> None:
+        accel = choose_accelerator(self.options.accel, disk, self._progress)
+        console, log = disk.directory / "console.log", disk.directory / "qemu.log"
+        hardware = Hardware(accel=accel, memory_mib=1024, cpus=self.options.cpus,
+                            disk=disk.image, console=console)  # fmt: skip
+        with self._timed("Booting the base disk once, to configure its boot loader",
+                         "Boot loader configured"):  # fmt: skip
+            # fmt: off
+            process = spawn(hardware.arguments(
+                "-no-reboot", "-kernel", os.fspath(disk.kernel), "-initrd", os.fspath(disk.initrd),
+                "-append", "root=/dev/vda"
+                           f"{2 if self.options.boot_mib else 1} rw console=ttyS0 panic=-1 "
+                           "net.ifnames=0 init=/sbin/stroke-seal",
+            ), log)
+            # fmt: on
+            try:
+                sealed = watch(process, console, "stroke-sealed", _BOOT_SECONDS[accel])
+                deadline = time.monotonic() + 60
+                while sealed and process.alive and time.monotonic() < deadline:
+                    time.sleep(0.1)  # its file system is being written out
+            finally:
+                process.stop()
+        if not sealed:
+            raise StrokeError(f"the new base disk does not boot: {tail(console)}\n{tail(log)}",
+                              code="STK-704")  # fmt: skip
+
+    def _stop(self) -> None:
+        for name in ("qemu.json", "server.json"):
+            process = Process.load(self.directory / name)
+            if process is None:
+                process = Process.load(self.directory / "repository" / name)
+            if process:
+                process.stop()
+
+    def _save(self, **data: Any) -> None:
+        (self.directory / "sandbox.json").write_text(json.dumps(data) + "\n", encoding="utf-8")
+
+    def _load(self) -> dict[str, Any]:
+        try:
+            data = json.loads((self.directory / "sandbox.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return data if isinstance(data, dict) else {}
+
+    @contextmanager
+    def _timed(self, doing: str, done: str) -> Iterator[None]:
+        self._progress(doing)
+        started = time.monotonic()
+        yield
+        self._progress(f"{done} ({time.monotonic() - started:.0f} s)")
