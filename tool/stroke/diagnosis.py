@@ -6,11 +6,11 @@ The patterns are matched against messages collected from real runs (tests/unit/d
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import Problem
+from .errors import Problem, StrokeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,9 @@ RULES = (
     ),
 )
 
-_NOISE = re.compile(r"^(Task failed|Action failed|Module failed|Failed to connect to the host via ssh): ?")
+_NOISE = re.compile(
+    r"^(Task failed|Action failed|Module failed|Failed to connect to the host via ssh): ?"
+)
 _SPEC = re.compile(r"validation of arguments failed", re.IGNORECASE)
 _UNKNOWN = re.compile(r"(supported parameters include|unsupported parameters)", re.IGNORECASE)
 
@@ -147,3 +149,22 @@ def message_of(result: Mapping[str, Any]) -> str:
 def _first_line(message: str) -> str:
     lines = [line for line in message.splitlines() if line.strip()]
     return lines[0].strip() if lines else ""
+
+
+def playbook_error(output: Sequence[str], rc: int) -> StrokeError:
+    """Say why ansible-playbook ended without a failed host, from what it printed."""
+    text = "\n".join(line for line in output if line)
+    usage = re.search(r"ansible-playbook: error: (?P<what>.+)", text)
+    if usage:
+        return StrokeError(
+            f"ansible-playbook does not accept this: {usage['what']}",
+            code="STK-106",
+            hint="see ansible-playbook --help for what may follow --",
+        )
+    errors = re.findall(r"\[ERROR\]: (.+?)(?=\n\[|\Z)", text, re.DOTALL)
+    what = errors[-1].strip() if errors else text[-2000:].strip()
+    return StrokeError(
+        what or f"ansible-playbook ended with exit code {rc} and no message",
+        code="STK-802",
+        hint="run again with --debug to see all that ansible says",
+    )

@@ -99,7 +99,8 @@ class Problem:
     @classmethod
     def parse(cls, message: str) -> Problem | None:
         """Read `STK-nnn: what. Hint: command`, the form of every fail message in the roles."""
-        found = _PREFIXED.search(message.strip())
+        first = re.split(r"\n(?=STK-\d{3}: )", message.strip())[0]
+        found = _PREFIXED.search(first)
         if not found:
             return None
         return cls(found[1], found["what"].strip(), (found["hint"] or "").strip())

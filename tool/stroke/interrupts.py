@@ -1,9 +1,10 @@
 """Stop a running ansible-playbook without leaving a process behind.
 
 The first signal asks: SIGINT to ansible-playbook, which tells its workers (they live in their own
-sessions, so killing the process group would orphan them). The second one, or a child that does
-not listen, kills every descendant. On Linux this process adopts orphans while it runs, so that
-nothing can slip away from the list of descendants.
+sessions, so killing the process group would orphan them). Work on a remote host goes on there
+when its connection ends; work on this machine would be torn apart, so it is waited for
+(`gentle`). The second signal kills every descendant. On Linux this process adopts orphans while
+it runs, so that nothing can slip away from the list of descendants.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess  # noqa: S404 — ps is the only portable way to a process table
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,8 +26,9 @@ PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 class Interrupts:
     """Context in which signals stop the playbook first gently, then at once."""
 
-    def __init__(self, on_signal: Callable[[int], None]) -> None:
+    def __init__(self, on_signal: Callable[[int], None], *, gentle: bool = False) -> None:
         self.count = 0
+        self._gentle = gentle
         self._on_signal = on_signal
         self._before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
@@ -57,14 +59,22 @@ class Interrupts:
         """Whether to stop without waiting; ansible-runner polls this."""
         return self.count > 1
 
+    def between_steps(self) -> None:
+        """Called when one step ended and the next one begins: the moment to stop gently."""
+        if self.count:
+            self._ask()
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.count += 1
-        if self.count == 1:
-            for child in children(os.getpid()):
-                _send(child, signal.SIGINT)
-        else:
+        if self.count > 1:
             kill_descendants()
+        elif not (self._gentle and number == signal.SIGINT):
+            self._ask()
         self._on_signal(self.count)
+
+    def _ask(self) -> None:
+        for child in children(os.getpid()):
+            _send(child, signal.SIGINT)
 
 
 def children(pid: int) -> list[int]:
@@ -77,7 +87,7 @@ def children(pid: int) -> list[int]:
                 found += [int(word) for word in (task / "children").read_text().split()]
         return found
     table = subprocess.run(
-        ["ps", "-axo", "pid=,ppid="],  # noqa: S607 — on PATH wherever /proc is not
+        ["ps", "-axo", "pid=,ppid="],
         capture_output=True,
         text=True,
         check=False,
@@ -109,7 +119,7 @@ def _is_zombie(pid: int) -> bool:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
-        return not Path("/proc/self").exists() and False
+        return False
     return stat.rpartition(")")[2].split()[0] == "Z"
 
 

@@ -25,6 +25,7 @@ class Change:
     before: Any = None
     after: Any = None
     reason: str = ""
+    diff: str = ""
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Change:
@@ -35,6 +36,7 @@ class Change:
             before=raw.get("before"),
             after=raw.get("after"),
             reason=str(raw.get("reason") or ""),
+            diff=str(raw.get("diff") or ""),
         )
 
 
@@ -210,11 +212,15 @@ def publish(host: HostRun, data: Mapping[str, Any]) -> HostRun:
 
 
 def _problem(raw: Mapping[str, Any]) -> Problem:
-    return Problem(str(raw.get("code", "STK-901")), str(raw.get("what", "")), str(raw.get("hint") or ""))
+    return Problem(
+        str(raw.get("code", "STK-901")), str(raw.get("what", "")), str(raw.get("hint") or "")
+    )
 
 
 def _text(item: Any) -> str:
-    return str(item.get("what") or item.get("name") or item) if isinstance(item, dict) else str(item)
+    return (
+        str(item.get("what") or item.get("name") or item) if isinstance(item, dict) else str(item)
+    )
 
 
 def _settle(run: Run, stats: Mapping[str, Any]) -> Run:

@@ -50,30 +50,39 @@ class Outcome:
     broken: str = ""
 
 
+class Listener(Protocol):
+    """Who wants to know; events and ticks come from one thread, signals from the main one."""
+
+    def event(self, event: Event) -> None:
+        """Take the next event."""
+
+    def tick(self) -> None:
+        """Called about once a second, also while nothing happens."""
+
+    def signal(self, count: int) -> None:
+        """Called for the first, second, … signal that asks to stop."""
+
+
 class Backend(Protocol):
     """What runs playbooks; tests replay recorded events instead."""
 
-    def run(
-        self, job: Job, on_event: Callable[[Event], None], on_signal: Callable[[int], None]
-    ) -> Outcome:
-        """Run the job to its end and hand every event to on_event, in order, in one thread."""
+    def run(self, job: Job, listener: Listener) -> Outcome:
+        """Run the job to its end and hand every event to the listener, in order."""
         ...
 
 
 class RunnerBackend:
     """The real thing: ansible-playbook through ansible-runner."""
 
-    def run(
-        self, job: Job, on_event: Callable[[Event], None], on_signal: Callable[[int], None]
-    ) -> Outcome:
+    def run(self, job: Job, listener: Listener) -> Outcome:
         """Run the job in a private directory that is gone afterwards."""
         import ansible_runner  # type: ignore[import-untyped]
 
         command = command_line(job)
         with (
             tempfile.TemporaryDirectory(prefix="stroke-", dir=_runtime_dir()) as private,
-            Interrupts(on_signal) as interrupts,
-            _Pump(on_event) as pump,
+            Interrupts(listener.signal, gentle=job.local and not job.check) as interrupts,
+            _Pump(listener, interrupts) as pump,
         ):
             result = ansible_runner.run(
                 private_data_dir=private,
@@ -101,9 +110,10 @@ class _Pump:
     its last read time out, so the handler only puts.
     """
 
-    def __init__(self, on_event: Callable[[Event], None]) -> None:
+    def __init__(self, listener: Listener, interrupts: Interrupts) -> None:
         self.broken = ""
-        self._on_event = on_event
+        self._listener = listener
+        self._interrupts = interrupts
         self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._drain, name="events", daemon=True)
 
@@ -118,17 +128,31 @@ class _Pump:
     def put(self, raw: dict[str, Any]) -> bool:
         """Take an event; False tells ansible-runner not to keep a file of it."""
         try:
+            if raw.get("event") == "playbook_on_task_start":
+                self._interrupts.between_steps()
             self._queue.put(Event.from_runner(raw))
-        except Exception as error:  # noqa: BLE001 — see the class
+        except Exception as error:  # see the class
             self.broken = self.broken or f"event {raw.get('counter')} not understood: {error!r}"
         return False
 
     def _drain(self) -> None:
-        while (event := self._queue.get()) is not None:
+        while True:
+            event: Event | None = None
             try:
-                self._on_event(event)
-            except Exception as error:  # noqa: BLE001 — see the class
-                self.broken = self.broken or f"event {event.counter} not shown: {error!r}"
+                event = self._queue.get(timeout=1.0)
+                if event is None:
+                    return
+                self._listener.event(event)
+            except queue.Empty:
+                self._guard(self._listener.tick)
+            except Exception as error:  # see the class
+                self.broken = self.broken or f"event {event and event.counter}: {error!r}"
+
+    def _guard(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:  # see the class
+            self.broken = self.broken or f"progress not shown: {error!r}"
 
 
 def executable(name: str) -> str:

@@ -1,0 +1,126 @@
+"""What a run looks like while it goes on: a line per host, or lines of a log that stay readable."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from . import text
+from .events import STAGES, Event
+from .report import HostRun, Run
+
+SLOW = 30.0
+HEARTBEAT = 60.0
+Clock = Callable[[], float]
+
+
+@dataclass(slots=True)
+class _Watch:
+    """When a host began its task, and when that was last mentioned."""
+
+    began: float
+    mentioned: float
+
+
+class Tracker:
+    """Remembers when each host's task began; time is a parameter so that tests own it."""
+
+    def __init__(self, now: Clock = time.monotonic) -> None:
+        self._now = now
+        self._watches: dict[str, _Watch] = {}
+        self.began = now()
+
+    def see(self, event: Event) -> None:
+        """Take the next event."""
+        if event.kind == "runner_on_start" and event.host:
+            now = self._now()
+            self._watches[event.host] = _Watch(now, now)
+        elif event.ended:
+            self._watches.pop(event.host, None)
+
+    def elapsed(self, host: str) -> float:
+        """How long a host has been in its task."""
+        watch = self._watches.get(host)
+        return self._now() - watch.began if watch else 0.0
+
+    def due(self) -> list[tuple[str, float]]:
+        """Hosts whose task has been silent for a heartbeat, with how long it runs."""
+        now, found = self._now(), []
+        for host, watch in self._watches.items():
+            if now - watch.mentioned >= HEARTBEAT:
+                watch.mentioned = now
+                found.append((host, now - watch.began))
+        return found
+
+
+def log_line(event: Event, *, wide: int = 0) -> Text | None:
+    """`host  role  task  changed (12 s)`; only what changed, failed or was slow is worth a line."""
+    if event.kind == "runner_on_unreachable":
+        word, style = "unreachable", "red"
+    elif event.kind == "runner_on_failed":
+        word, style = ("failed, ignored", "yellow") if event.ignored else ("failed", "red")
+    elif event.changed:
+        word, style = "changed", "yellow"
+    elif event.kind == "runner_on_ok" and event.duration >= SLOW:
+        word, style = "ok", "green"
+    else:
+        return None
+    line = Text(f"{event.host.ljust(wide)}  {event.role or '-':<17}  {text.clean(event.task)}  ")
+    line.append(word, style=style)
+    if event.duration >= 1:
+        line.append(f" ({text.duration(event.duration)})", style="dim")
+    return line
+
+
+def heartbeat(run: Run, tracker: Tracker) -> list[Text]:
+    """A sign of life for each host that is silent in a long task."""
+    return [
+        Text(f"{name}  still: {run.hosts[name].task} … ({text.duration(seconds)})", style="dim")
+        for name, seconds in tracker.due()
+        if name in run.hosts and run.hosts[name].task
+    ]
+
+
+def board(
+    title: str, run: Run, tracker: Tracker, spinner: Spinner, height: int, note: str = ""
+) -> RenderableType:
+    """The live display: one line per host, the busy ones first if they do not all fit."""
+    hosts = sorted(run.hosts.values(), key=lambda host: not host.task)
+    room = max(1, height - 4)
+    grid = Table.grid(padding=(0, 1), expand=True)
+    grid.add_column(width=1, no_wrap=True)
+    grid.add_column(no_wrap=True, max_width=28, overflow="ellipsis")
+    grid.add_column(no_wrap=True, min_width=11)
+    grid.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
+    grid.add_column(no_wrap=True, justify="right", min_width=7)
+    total = text.clock(tracker._now() - tracker.began)
+    if not hosts:
+        grid.add_row(spinner, title, "", Text("starting ansible", style="dim"), total)
+    for host in hosts[:room]:
+        grid.add_row(*_row(host, tracker, spinner))
+    parts: list[RenderableType] = [grid]
+    if len(hosts) > room:
+        parts.append(Text(f"  and {text.count(len(hosts) - room, 'more host')}", style="dim"))
+    if hosts:
+        busy = sum(1 for host in hosts if host.task)
+        counted = f"{title}: {total}" + (f", {busy} of {len(hosts)} busy" if len(hosts) > 1 else "")
+        parts.append(Text(f"  {counted}", style="dim"))
+    if note:
+        parts.append(Text(f"  {note}", style="bold yellow"))
+    return Group(*parts)
+
+
+def _row(host: HostRun, tracker: Tracker, spinner: Spinner) -> tuple[RenderableType, ...]:
+    number = STAGES.index(host.stage) + 1 if host.stage in STAGES else 0
+    stage = f"{host.stage} {number}/{len(STAGES)}" if number else ""
+    if host.failure:
+        return (Text("x", "red"), host.name, stage, Text(host.failure.what, "red"), "")
+    if not host.task:
+        return (Text("-", "dim"), host.name, stage, Text("waiting", "dim"), "")
+    return (spinner, host.name, stage, Text(host.task), text.clock(tracker.elapsed(host.name)))

@@ -1,0 +1,325 @@
+"""What each command does: which playbooks run, what is asked, what is shown, how it ends."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from . import artifacts, content, inventory, version
+from .console import Console, Follower
+from .diagnosis import playbook_error
+from .document import document
+from .errors import Exit, Problem, StrokeError
+from .events import Event
+from .inventory import Inventory
+from .report import HostRun, Run, merge, stop, worst
+from .runner import Backend, Job, environment, executable
+from .text import count
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the user typed, for every command that runs a playbook."""
+
+    hosts: tuple[str, ...] = ()
+    limit: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    check: bool = False
+    diff: bool = False
+    extra_vars: tuple[str, ...] = ()
+    ask_become_pass: bool = False
+    forks: int | None = None
+    yes: bool = False
+    full: bool = False
+    as_json: bool = False
+    detailed_exitcode: bool = False
+    packages: bool = False
+    keep: Path | None = None
+    debug: bool = False
+    passthrough: tuple[str, ...] = ()
+
+
+class Interrupted(Exception):
+    """The user stopped the run; carries what was known by then."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__("interrupted")
+        self.run = run
+
+
+@dataclass(slots=True)
+class Session:
+    """One invocation of stroke."""
+
+    command: str
+    options: Options
+    backend: Backend
+    console: Console
+    kept: artifacts.LastRun = field(default_factory=artifacts.LastRun)
+    _where: Inventory = field(default=inventory.THIS_MACHINE)
+    _passwords: dict[str, str] = field(default_factory=dict, repr=False)
+    _known: Run = field(default_factory=Run)
+
+    def execute(self) -> Exit:
+        """Run the command and return its exit code; whatever happens, the report is written."""
+        problems: tuple[Problem, ...] = ()
+        try:
+            self._prepare()
+            run, code = self._dispatch()
+        except StrokeError as error:
+            self.console.problem(error.problem)
+            run, code, problems = self._known, error.exit, (error.problem,)
+        except (Interrupted, KeyboardInterrupt) as stopped:
+            run = stopped.run if isinstance(stopped, Interrupted) else self._known
+            code = Exit.INTERRUPTED
+            self._say_interrupted(run)
+        report = document(
+            self.command, version(), run, code, problems=problems, check=self.options.check
+        )
+        self.kept.finish(report, self.options.keep)
+        self.console.document(report)
+        return code
+
+    def _dispatch(self) -> tuple[Run, Exit]:
+        match self.command:
+            case "provision":
+                return self._provision()
+            case "plan":
+                return self._plan()
+            case "verify":
+                run = self._play("verify", "Verifying")
+                self.console.verified(run)
+                return run, run.exit
+            case "inspect":
+                run = self._play("inspect", "Inspecting")
+                self.console.inspected(run)
+                return run, run.exit
+            case _:
+                return self._remove()
+
+    def _prepare(self) -> None:
+        for setting in self.options.extra_vars:
+            if setting.startswith("@") and not Path(setting[1:]).expanduser().is_file():
+                raise StrokeError(
+                    f"no such file: -e {setting}", code="STK-106", hint="check the path after @"
+                )
+        self._where = inventory.resolve(self.options.hosts)
+        if self._where.local:
+            self.console.say("No HOSTS given: this machine.")
+        self._passwords = self._ask_passwords()
+        self.kept.start()
+
+    def _provision(self) -> tuple[Run, Exit]:
+        plan = self._known = self._play("plan", "Looking at the hosts", read_only=True)
+        wanted = [
+            host.name
+            for host in plan.hosts.values()
+            if host.exit is Exit.OK and (host.changes or self.options.full)
+        ]
+        if not wanted:
+            self.console.plan(plan, diff=False, result=True)
+            return plan, plan.exit
+        self.console.plan(plan, diff=self.options.diff, result=False)
+        if not self.options.check:
+            self._confirm(f"Apply to {count(len(wanted), 'host')}?")
+        title = "Checking" if self.options.check else "Provisioning"
+        try:
+            applied = self._play("site", title, limit=tuple(wanted))
+        except Interrupted as stopped:
+            raise Interrupted(merge(plan, stopped.run)) from None
+        run = merge(plan, applied)
+        self.console.applied(run)
+        if run.exit is Exit.OK and not self.options.check:
+            self.console.hint("Prove it again at any time:", self._again("verify"))
+        return run, run.exit
+
+    def _plan(self) -> tuple[Run, Exit]:
+        run = self._play("plan", "Looking at the hosts", read_only=True)
+        self.console.plan(run, diff=self.options.diff, result=True)
+        changing = any(host.status == "changes" for host in run.hosts.values())
+        if changing:
+            self.console.hint("Nothing was changed. To apply:", self._again("provision"))
+        if self.options.detailed_exitcode and changing:
+            return run, worst([run.exit, Exit.CHANGES])
+        return run, run.exit
+
+    def _remove(self) -> tuple[Run, Exit]:
+        names = self._names(self.options.limit)
+        if not names:
+            inventory.require_hosts(self._where, self._names(()), self.options.limit)
+        if not self.options.check:
+            what = "and the packages it installed " if self.options.packages else ""
+            self._confirm(f"Remove stroke {what}from {_few(names)}?")
+        run = self._play("remove", "Removing")
+        self.console.removed(run)
+        kept = any(host.packages for host in run.hosts.values())
+        if kept and not self.options.packages and run.exit is Exit.OK:
+            self.console.hint("To remove the packages too:", self._again("remove --packages"))
+        return run, run.exit
+
+    def _play(
+        self,
+        playbook: str,
+        title: str,
+        *,
+        limit: tuple[str, ...] = (),
+        read_only: bool = False,
+    ) -> Run:
+        """Run one playbook to its end, or say why it did not run."""
+        options = self.options
+        extra = options.extra_vars
+        if playbook == "remove" and options.packages:
+            extra = (*extra, "stroke_remove_packages=true")
+        job = Job(
+            playbook=content.playbook(playbook),
+            inventory=self._where.sources,
+            local=self._where.local,
+            limit=limit or options.limit,
+            tags=() if read_only else options.tags,
+            check=options.check and not read_only,
+            diff=options.diff,
+            extra_vars=extra,
+            forks=options.forks,
+            flags=("--ask-become-pass",) if options.ask_become_pass else (),
+            passthrough=options.passthrough,
+            passwords=self._passwords,
+            keep=options.keep,
+        )
+        with self.console.follow(title, diff=options.diff) as follower:
+            listener = _Listener(follower, self.kept, local=self._where.local)
+            outcome = self.backend.run(job, listener)
+        run = follower.run
+        if read_only and options.tags:
+            run = _only(run, options.tags)
+        self._known = run
+        if outcome.interrupted:
+            raise Interrupted(stop(run))
+        if outcome.broken:
+            raise StrokeError(outcome.broken)
+        if not run.begun:
+            self._explain_silence(job, run)
+        if outcome.rc != 0 and run.exit is Exit.OK:
+            raise playbook_error(run.output, outcome.rc)
+        return run
+
+    def _explain_silence(self, job: Job, run: Run) -> None:
+        """No task ran on any host: let ansible say what it thinks of the inventory."""
+        everything = self._names(())
+        inventory.require_hosts(self._where, everything, ())
+        if self.options.limit and not self._names(self.options.limit):
+            inventory.require_hosts(self._where, everything, self.options.limit)
+        raise playbook_error(run.output, 0)
+
+    def _names(self, limit: tuple[str, ...]) -> tuple[str, ...]:
+        import os
+
+        env = environment(Job(Path(), self._where.sources), os.environ)
+        return inventory.names(self._where, executable("ansible-inventory"), env, limit)
+
+    def _confirm(self, question: str) -> None:
+        if self.options.yes:
+            return
+        if not self.console.can_ask:
+            raise StrokeError(
+                "this needs a yes, and there is no terminal to ask on",
+                code="STK-105",
+                hint=f"{self._again(self.command)} --yes",
+            )
+        if not self.console.confirm(question):
+            raise StrokeError(
+                "nothing was changed, because the answer was not yes",
+                code="STK-105",
+                hint=f"{self._again(self.command)} --yes",
+            )
+
+    def _ask_passwords(self) -> dict[str, str]:
+        """Ask now for what ansible would ask later, when nobody can answer."""
+        given = self.options.passthrough
+        wanted = []
+        if self.options.ask_become_pass or any(a in ("-K", "--ask-become-pass") for a in given):
+            wanted.append((r"BECOME password.*:\s*$", "sudo password on the hosts"))
+        if any(a in ("-k", "--ask-pass") for a in given):
+            wanted.append((r"SSH password:\s*$", "SSH password"))
+        if any(a in ("-J", "--ask-vault-pass", "--ask-vault-password") for a in given):
+            wanted.append((r"Vault password:\s*$", "vault password"))
+        if wanted and not self.console.can_ask:
+            raise StrokeError(
+                "a password is wanted, and there is no terminal to ask on",
+                code="STK-105",
+                hint="use --become-password-file after --",
+            )
+        return {pattern: self.console.password(question) for pattern, question in wanted}
+
+    def _again(self, command: str) -> str:
+        """The command line that does another command on the same hosts."""
+        words = ["stroke", *command.split(), *(shlex.quote(s) for s in self.options.hosts)]
+        for flag, values in (("-l", self.options.limit), ("-t", self.options.tags)):
+            if values and (flag == "-l" or command == self.command):
+                words += [flag, shlex.quote(",".join(values))]
+        for setting in self.options.extra_vars:
+            words += ["-e", shlex.quote(setting)]
+        return " ".join([*words, "-K"] if self.options.ask_become_pass else words)
+
+    def _say_interrupted(self, run: Run) -> None:
+        stopped = [host for host in run.hosts.values() if host.stopped]
+        self.console.say("Interrupted." if stopped else "Interrupted; nothing was changed.")
+        for host in stopped:
+            self.console.say(f"  {_where_was(host)}")
+        if stopped and self.command in ("provision", "remove"):
+            if not self._where.local:
+                self.console.say("Package work that had begun on a host finishes there by itself.")
+            self.console.hint("The next run continues:", self._again(self.command))
+
+
+@dataclass(slots=True)
+class _Listener:
+    """Passes events on to the display and to the file."""
+
+    follower: Follower
+    kept: artifacts.LastRun
+    local: bool
+
+    def event(self, event: Event) -> None:
+        self.kept.event(event)
+        self.follower.event(event)
+
+    def tick(self) -> None:
+        self.follower.tick()
+
+    def signal(self, count: int) -> None:
+        if count > 1:
+            self.follower.note("stopping now")
+        elif self.local:
+            self.follower.note("stopping after the current step; press Ctrl-C again to stop now")
+        else:
+            self.follower.note("stopping; press Ctrl-C again to stop now")
+
+
+def _where_was(host: HostRun) -> str:
+    if not host.task:
+        return f"{host.name} was between two steps"
+    role = f"{host.role}: " if host.role else ""
+    return f"{host.name} was in “{role}{host.task}”"
+
+
+def _few(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:4])
+    return shown if len(names) <= 4 else f"{shown} and {count(len(names) - 4, 'more host')}"
+
+
+def _only(run: Run, tags: tuple[str, ...]) -> Run:
+    """Keep the changes that a run with these tags would make; the plan itself looks at all."""
+    wanted = {tag for group in tags for tag in group.split(",")}
+    if "all" in wanted:
+        return run
+    hosts = {
+        name: replace(
+            host,
+            changes=None
+            if host.changes is None
+            else tuple(c for c in host.changes if wanted & {c.stage, c.role}),
+        )
+        for name, host in run.hosts.items()
+    }
+    return replace(run, hosts=hosts)
