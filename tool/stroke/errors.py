@@ -1,4 +1,4 @@
-"""Every failure that a user can meet, as data: a stable code, what it is called, how stroke exits."""
+"""Every failure that a user can meet, as data: a stable code, its name, the exit code."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class Event:
 
     @property
     def failed(self) -> bool:
-        """Whether the task failed the host; an ignored or rescued failure is decided by the fold."""
+        """Whether the task failed; that it was rescued is only known at the end of the play."""
         return self.kind == "runner_on_failed" and not self.ignored
 
     @property

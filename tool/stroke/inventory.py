@@ -52,7 +52,7 @@ def _not_found_hint(source: str) -> str:
         )
         found = f"; here are: {', '.join(here[:4])}" if here else ""
         return f"check the path (seen from {Path.cwd()}){found}"
-    return f"to name a host directly, end it with a comma: {source},  (or leave HOSTS out: this machine)"
+    return f"to name a host directly, end it with a comma: {source},"
 
 
 def names(

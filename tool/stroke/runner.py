@@ -76,7 +76,7 @@ class RunnerBackend:
 
     def run(self, job: Job, listener: Listener) -> Outcome:
         """Run the job in a private directory that is gone afterwards."""
-        import ansible_runner  # type: ignore[import-untyped]
+        import ansible_runner
 
         command = command_line(job)
         with (
@@ -86,7 +86,9 @@ class RunnerBackend:
         ):
             result = ansible_runner.run(
                 private_data_dir=private,
-                project_dir=os.getcwd(),  # relative key paths and ./ansible.cfg keep working
+                project_dir=os.fspath(
+                    Path.cwd()
+                ),  # relative key paths and ./ansible.cfg keep working
                 binary=command[0],
                 cmdline=shlex.join(command[1:]),
                 envvars=environment(job, os.environ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -70,20 +71,7 @@ def plan(run: Run, *, diff: bool = False) -> RenderableType:
 
 
 def _hashable(items: Sequence[Change]) -> tuple[Change, ...]:
-    return tuple(
-        Change(
-            c.role,
-            c.stage,
-            c.kind,
-            c.what,
-            c.action,
-            text.value(c.before),
-            text.value(c.after),
-            c.reason,
-            c.diff,
-        )  # fmt: skip
-        for c in items
-    )
+    return tuple(replace(c, before=text.value(c.before), after=text.value(c.after)) for c in items)
 
 
 def verdict(host: HostRun) -> RenderableType:
