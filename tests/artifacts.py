@@ -13,7 +13,11 @@ def main() -> None:
     target = Path(sys.argv[1])
     repository = PackageRepository(target / "rocm")
     repository.build()
-    facts = {"rocm_version": VERSION, "rocm_suite": SUITE, "rocm_fingerprint": repository.fingerprint}
+    facts = {
+        "rocm_version": VERSION,
+        "rocm_suite": SUITE,
+        "rocm_fingerprint": repository.fingerprint,
+    }
     (target / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
 
 

@@ -25,8 +25,14 @@ MASKED = (
     "apt-daily.timer", "apt-daily-upgrade.timer",
 )  # fmt: skip
 RUNTIMES = ("crun", "runc")
-# An unprivileged process cannot raise these above the machine's own limits.
-LIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096")
+# Podman runs in there as well: it needs a file system that overlayfs can lie on, and mounts.
+# An unprivileged process cannot raise the limits above the machine's own.
+OPTIONS = (
+    "--privileged",
+    "--volume=/var/lib/containers",
+    "--ulimit=nofile=1024:1024",
+    "--ulimit=nproc=4096:4096",
+)
 
 
 def setup(archive: Archive, release: str) -> str:
@@ -36,7 +42,8 @@ useradd --root "$1" --create-home --shell /bin/bash --groups sudo admin
 usermod --root "$1" --password '*' admin
 printf 'admin ALL=(ALL:ALL) NOPASSWD: ALL\\n' >"$1/etc/sudoers.d/admin"
 chmod 0440 "$1/etc/sudoers.d/admin"
-rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d/* "$1"/etc/apt/apt.conf.d/99mmdebstrap
+rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/apt/apt.conf.d/99mmdebstrap
+rm -f "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d/*
 cat >"$1/etc/apt/sources.list.d/debian.sources" <<'EOF'
 {archive.deb822_sources(release)}EOF
 cat >"$1/etc/apt/apt.conf.d/90archive" <<'EOF'
@@ -93,7 +100,7 @@ def runtime(reference: str) -> str:
     said = ""
     for name in RUNTIMES:
         probe = subprocess.run(
-            ["podman", "run", "--rm", "--runtime", name, *LIMITS, "--systemd", "always",
+            ["podman", "run", "--rm", "--runtime", name, *OPTIONS, "--systemd", "always",
              "--network", "none", reference, "/bin/true"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
@@ -105,7 +112,7 @@ def runtime(reference: str) -> str:
 
 def main() -> None:
     reference = image(sys.argv[1])
-    found = {"image": reference, "runtime": runtime(reference), "options": list(LIMITS)}
+    found = {"image": reference, "runtime": runtime(reference), "options": list(OPTIONS)}
     print(json.dumps(found))
 
 
