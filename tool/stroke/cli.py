@@ -230,21 +230,18 @@ def up(
     from .sandbox_command import options
     from .sandbox_command import up as run
 
-    raise typer.Exit(
-        run(
-            options(
-                name=name,
-                release=release,
-                memory_mib=memory,
-                cpus=cpus,
-                disk_gib=disk,
-                image=image,
-                declared_gpu=gpu,
-                declared_memory_gib=gpu_memory,
-                accel=accel,
-            )
-        )
+    chosen = options(
+        name=name,
+        release=release,
+        memory_mib=memory,
+        cpus=cpus,
+        disk_gib=disk,
+        image=image,
+        declared_gpu=gpu,
+        declared_memory_gib=gpu_memory,
+        accel=accel,
     )
+    raise typer.Exit(run(chosen))
 
 
 @sandbox.command(context_settings=CONTEXT)
@@ -270,21 +267,20 @@ def ssh(
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
-    """Take over the parameters of a command; lists become tuples, absence stays absence."""
-    given = {key: value for key, value in values.items() if key != "ctx"}
+    """Take over the parameters of a command, its lists as tuples."""
+    lists = ("hosts", "limit", "tags", "extra_vars")
     return {
-        key: tuple(value or ()) if isinstance(value, list) or key in _LISTS else value
-        for key, value in given.items()
+        key: tuple(value or ()) if key in lists else value
+        for key, value in values.items()
+        if key != "ctx"
     }
-
-
-_LISTS = ("hosts", "limit", "tags", "extra_vars")
 
 
 def _run(ctx: typer.Context, **given: Any) -> None:
     from .console import Console
+    from .options import Options
     from .runner import RunnerBackend
-    from .session import Options, Session
+    from .session import Session
 
     options = Options(**given, passthrough=ctx.meta.get(PASSED, ()))
     backend = ctx.obj or RunnerBackend()

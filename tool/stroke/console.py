@@ -21,7 +21,7 @@ from .errors import Problem
 from .events import Event
 from .report import Run, fold
 
-WIDTH_OF_A_PIPE = 120
+WIDTH_OF_A_PIPE = 1000  # never wrap in a file: its reader does, and grep wants whole lines
 
 
 def is_plain(env: Mapping[str, str], terminal: bool) -> bool:
@@ -46,17 +46,18 @@ class Console:
 
     def say(self, sentence: str) -> None:
         """Print a line of progress."""
-        self.err.print(Text(sentence))
+        _emit(self.err, Text(sentence))
 
     def hint(self, sentence: str, command: str) -> None:
         """Print the command to type next, on a line of its own that can be copied."""
         if not self.as_json:
-            self.err.print(Text.assemble(f"{sentence}\n", (f"  {command}", "bold")), soft_wrap=True)
+            line = Text.assemble(f"\n{sentence}\n", (f"  {command}", "bold"))
+            self.err.print(line, soft_wrap=True)
 
     def result(self, renderable: RenderableType) -> None:
         """Print a result for people; with --json the document is the result."""
         if not self.as_json:
-            self.out.print(renderable)
+            _emit(self.out, renderable)
 
     def line(self, sentence: str) -> None:
         """Print one line of a result, never wrapped, so that scripts can use it."""
@@ -68,10 +69,11 @@ class Console:
         if result:
             self.result(views.plan(run, diff=diff))
         elif not self.as_json or self.can_ask:
-            self.err.print(views.plan(run, diff=diff))
+            _emit(self.err, views.plan(run, diff=diff))
 
     def applied(self, run: Run) -> None:
         """Print the final table."""
+        self.say("")
         self.result(results.applied(run, self.out.width))
 
     def verified(self, run: Run) -> None:
@@ -94,7 +96,7 @@ class Console:
 
     def problem(self, problem: Problem) -> None:
         """Print what went wrong with the whole run."""
-        self.err.print(views.problem(problem))
+        _emit(self.err, views.problem(problem))
 
     def traceback(self) -> None:
         """Print the current exception for whoever mends stroke."""
@@ -198,6 +200,18 @@ def _diff_of(event: Event) -> str:
             names = (str(diff.get("before_header") or ""), str(diff.get("after_header") or ""))
             found.append("\n".join(difflib.unified_diff(before, after, *names, lineterm="")))
     return "\n".join(part for part in found if part)
+
+
+def _emit(console: Rich, renderable: RenderableType) -> None:
+    """Print; what goes to a file has no blanks at the ends of its lines."""
+    if console.is_terminal:
+        console.print(renderable)
+        return
+    with console.capture() as captured:
+        console.print(renderable)
+    lines = captured.get().splitlines()
+    console.file.write("".join(f"{line.rstrip()}\n" for line in lines))
+    console.file.flush()
 
 
 def _rich(file: Any) -> Rich:

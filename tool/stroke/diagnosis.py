@@ -65,9 +65,9 @@ RULES = (
     _rule(
         "STK-205",
         r"module interpreter '(?P<python>[^']+)' was not found"
-        r"|no python interpreters found|/python[\d.]*: (not found|no such file)",
+        r"|no python interpreters found|python[\d.]*: (command )?(not found|no such file)",
         "{host} has no Python that Ansible can use",
-        "install it there: apt-get install python3",
+        "install python3 there, or set ansible_python_interpreter in the inventory",
     ),
     _rule(
         "STK-201",
@@ -136,7 +136,7 @@ def message_of(result: Mapping[str, Any]) -> str:
     stripped = None
     while stripped != message:
         stripped, message = message, _NOISE.sub("", message)
-    if message in ("", "non-zero return code", "MODULE FAILURE") or message.startswith("MODULE "):
+    if message in ("", "non-zero return code") or message.lower().startswith("module "):
         detail = str(result.get("stderr") or result.get("module_stderr") or "").strip()
         detail = detail or str(result.get("stdout") or "").strip()
         tail = "\n".join(detail.splitlines()[-5:])

@@ -213,17 +213,12 @@ def environment(job: Job, env: Mapping[str, str]) -> dict[str, str]:
     ours["ANSIBLE_ROLES_PATH"] = f"{roles}:{theirs}" if theirs else roles
     ours["ANSIBLE_NOCOLOR"] = "1"
     ours["ANSIBLE_FORCE_COLOR"] = "0"
-    if not asks_for_password(job.passthrough, "-k", "--ask-pass"):
+    if not {"-k", "--ask-pass"} & {*job.passthrough}:
         # Without it ssh would ask for a host key or a passphrase where nobody can answer.
         ours["ANSIBLE_SSH_EXTRA_ARGS"] = " ".join(
             part for part in (env.get("ANSIBLE_SSH_EXTRA_ARGS"), SSH_OPTIONS) if part
         )
     return ours
-
-
-def asks_for_password(arguments: tuple[str, ...], *names: str) -> bool:
-    """Whether one of ansible's options that prompt is among the arguments."""
-    return any(argument in names for argument in arguments)
 
 
 def _interpreter(job: Job) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,31 +13,10 @@ from .document import document
 from .errors import Exit, Problem, StrokeError
 from .events import Event
 from .inventory import Inventory
+from .options import Options
 from .report import HostRun, Run, merge, stop, worst
 from .runner import Backend, Job, environment, executable
 from .text import count
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the user typed, for every command that runs a playbook."""
-
-    hosts: tuple[str, ...] = ()
-    limit: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    check: bool = False
-    diff: bool = False
-    extra_vars: tuple[str, ...] = ()
-    ask_become_pass: bool = False
-    forks: int | None = None
-    yes: bool = False
-    full: bool = False
-    as_json: bool = False
-    detailed_exitcode: bool = False
-    packages: bool = False
-    keep: Path | None = None
-    debug: bool = False
-    passthrough: tuple[str, ...] = ()
 
 
 class Interrupted(Exception):
@@ -60,6 +39,7 @@ class Session:
     _where: Inventory = field(default=inventory.THIS_MACHINE)
     _passwords: dict[str, str] = field(default_factory=dict, repr=False)
     _known: Run = field(default_factory=Run)
+    _changing: bool = False
 
     def execute(self) -> Exit:
         """Run the command and return its exit code; whatever happens, the report is written."""
@@ -131,7 +111,7 @@ class Session:
         run = merge(plan, applied)
         self.console.applied(run)
         if run.exit is Exit.OK and not self.options.check:
-            self.console.hint("Prove it again at any time:", self._again("verify"))
+            self.console.hint("Prove it again at any time:", self.options.again("verify"))
         return run, run.exit
 
     def _plan(self) -> tuple[Run, Exit]:
@@ -139,7 +119,9 @@ class Session:
         self.console.plan(run, diff=self.options.diff, result=True)
         changing = any(host.status == "changes" for host in run.hosts.values())
         if changing:
-            self.console.hint("Nothing was changed. To apply:", self._again("provision"))
+            self.console.hint(
+                "Nothing was changed. To apply:", self.options.again("provision", same=True)
+            )
         if self.options.detailed_exitcode and changing:
             return run, worst([run.exit, Exit.CHANGES])
         return run, run.exit
@@ -155,7 +137,9 @@ class Session:
         self.console.removed(run)
         kept = any(host.packages for host in run.hosts.values())
         if kept and not self.options.packages and run.exit is Exit.OK:
-            self.console.hint("To remove the packages too:", self._again("remove --packages"))
+            self.console.hint(
+                "To remove the packages too:", self.options.again("remove --packages")
+            )
         return run, run.exit
 
     def _play(
@@ -181,11 +165,12 @@ class Session:
             diff=options.diff,
             extra_vars=extra,
             forks=options.forks,
-            flags=("--ask-become-pass",) if options.ask_become_pass else (),
+            flags=options.flags,
             passthrough=options.passthrough,
             passwords=self._passwords,
             keep=options.keep,
         )
+        self._changing = playbook in ("site", "remove") and not job.check
         with self.console.follow(title, diff=options.diff) as follower:
             listener = _Listener(follower, self.kept, local=self._where.local)
             outcome = self.backend.run(job, listener)
@@ -212,64 +197,50 @@ class Session:
         raise playbook_error(run.output, 0)
 
     def _names(self, limit: tuple[str, ...]) -> tuple[str, ...]:
-        import os
-
         env = environment(Job(Path(), self._where.sources), os.environ)
         return inventory.names(self._where, executable("ansible-inventory"), env, limit)
 
     def _confirm(self, question: str) -> None:
         if self.options.yes:
             return
+        again = self.options.again(self.command, same=True)
         if not self.console.can_ask:
             raise StrokeError(
                 "this needs a yes, and there is no terminal to ask on",
                 code="STK-105",
-                hint=f"{self._again(self.command)} --yes",
+                hint=_with_flag(again, "--yes"),
             )
         if not self.console.confirm(question):
-            raise StrokeError(
-                "nothing was changed, because the answer was not yes",
-                code="STK-105",
-                hint=f"{self._again(self.command)} --yes",
-            )
+            raise StrokeError("nothing was changed, because the answer was not yes", code="STK-105")
 
     def _ask_passwords(self) -> dict[str, str]:
         """Ask now for what ansible would ask later, when nobody can answer."""
-        given = self.options.passthrough
-        wanted = []
-        if self.options.ask_become_pass or any(a in ("-K", "--ask-become-pass") for a in given):
-            wanted.append((r"BECOME password.*:\s*$", "sudo password on the hosts"))
-        if any(a in ("-k", "--ask-pass") for a in given):
-            wanted.append((r"SSH password:\s*$", "SSH password"))
-        if any(a in ("-J", "--ask-vault-pass", "--ask-vault-password") for a in given):
-            wanted.append((r"Vault password:\s*$", "vault password"))
-        if wanted and not self.console.can_ask:
+        prompts = self.options.prompts
+        if prompts and not self.console.can_ask:
             raise StrokeError(
                 "a password is wanted, and there is no terminal to ask on",
                 code="STK-105",
-                hint="use --become-password-file after --",
+                hint="give it in a file: -- --become-password-file FILE",
             )
-        return {pattern: self.console.password(question) for pattern, question in wanted}
-
-    def _again(self, command: str) -> str:
-        """The command line that does another command on the same hosts."""
-        words = ["stroke", *command.split(), *(shlex.quote(s) for s in self.options.hosts)]
-        for flag, values in (("-l", self.options.limit), ("-t", self.options.tags)):
-            if values and (flag == "-l" or command == self.command):
-                words += [flag, shlex.quote(",".join(values))]
-        for setting in self.options.extra_vars:
-            words += ["-e", shlex.quote(setting)]
-        return " ".join([*words, "-K"] if self.options.ask_become_pass else words)
+        return {pattern: self.console.password(question) for pattern, question in prompts}
 
     def _say_interrupted(self, run: Run) -> None:
+        if not self._changing:
+            self.console.say("Interrupted; nothing was changed.")
+            return
+        self.console.say("Interrupted.")
         stopped = [host for host in run.hosts.values() if host.stopped]
-        self.console.say("Interrupted." if stopped else "Interrupted; nothing was changed.")
         for host in stopped:
             self.console.say(f"  {_where_was(host)}")
-        if stopped and self.command in ("provision", "remove"):
-            if not self._where.local:
-                self.console.say("Package work that had begun on a host finishes there by itself.")
-            self.console.hint("The next run continues:", self._again(self.command))
+        if any(host.task for host in stopped) and not self._where.local:
+            self.console.say("Package work that had begun on a host finishes there by itself.")
+        self.console.hint("The next run continues:", self.options.again(self.command, same=True))
+
+
+def _with_flag(command: str, flag: str) -> str:
+    """Add a flag before what is meant for ansible-playbook."""
+    words, separator, rest = command.partition(" -- ")
+    return f"{words} {flag}{separator}{rest}"
 
 
 @dataclass(slots=True)

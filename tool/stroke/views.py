@@ -85,7 +85,7 @@ def verdict(host: HostRun) -> RenderableType:
         line.append(f"  {about}")
     if host.status == "converged":
         line.append("  converged, nothing to do", style="green")
-    return _hanging(line)
+    return line
 
 
 def describe(host: HostRun) -> str:
@@ -180,9 +180,9 @@ def problems(host: HostRun) -> list[RenderableType]:
 def problem(item: Problem) -> RenderableType:
     """A problem in two lines."""
     line = Text.assemble((item.code, "bold red"), f": {text.clean(item.what).rstrip('.')}")
-    parts: list[RenderableType] = [_hanging(line)]
+    parts: list[RenderableType] = [line]
     if item.hint:
-        parts.append(_hanging(Text.assemble(("Hint: ", "bold"), text.clean(item.hint))))
+        parts.append(Text.assemble(("Hint: ", "bold"), text.clean(item.hint)))
     return Group(*parts)
 
 
@@ -194,7 +194,7 @@ def warnings(host: HostRun) -> list[RenderableType]:
         line = Text.assemble(("warning: ", "bold yellow"), text.clean(data.get("what", "")))
         if data.get("hint"):
             line.append(f" Hint: {text.clean(data['hint'])}")
-        found.append(_hanging(line))
+        found.append(line)
     return found
 
 
@@ -214,13 +214,6 @@ def checks(host: HostRun) -> RenderableType:
         if status in ("failed", "warning") and check.get("hint"):
             line.append(f"\nHint: {text.clean(check['hint'])}")
         grid.add_row(f"  {check.get('id', '')}", styled(status), line)
-    return grid
-
-
-def _hanging(line: Text) -> RenderableType:
-    grid = Table.grid()
-    grid.add_column(overflow="fold")
-    grid.add_row(line)
     return grid
 
 
