@@ -15,7 +15,7 @@ TEST_PACKAGES := $(SANDBOX_PACKAGES) crun git netavark aardvark-dns
 .DEFAULT_GOAL := test
 
 demo: demo-packages $(VENV)/.installed
-	@$(BIN)/python bench/demo.py
+	@$(BIN)/python tests/demo.py
 
 test: test-packages $(VENV)/.installed
 	@$(STAGES) lint unit packaging molecule molecule-host vm
