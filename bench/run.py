@@ -38,7 +38,7 @@ class Contender:
 
     def row(self, base: float) -> str:
         low, high = min(self.seconds), max(self.seconds)
-        return (f"| {self.label} | {self.median:.2f} s | {low:.2f}–{high:.2f} s "
+        return (f"| {self.label} | {self.median:.2f} s | {low:.2f} to {high:.2f} s "
                 f"| {self.median / base:.1f} |")  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def measure(contenders: list[Contender], rounds: int, where: Path) -> None:
 
 def table(contenders: list[Contender]) -> str:
     base = contenders[-1].median
-    head = f"| command | median | range | × {contenders[-1].label} |\n| --- | ---: | ---: | ---: |"
+    head = f"| command | median | range | to {contenders[-1].label} |\n| --- | ---: | ---: | ---: |"
     return "\n".join([head, *(contender.row(base) for contender in contenders)])
 
 

@@ -15,9 +15,10 @@ STROKE = (sys.executable, "-m", "stroke")
 # A stock server has no curl, but it has Python.
 ASK = """
 import json, sys, urllib.request
-question = {"model": MODEL, "max_tokens": 24, "messages": [{"role": "user", "content": "Hello!"}]}
+messages = [{"role": "user", "content": "Hello!"}]
+question = json.dumps({"model": MODEL, "max_tokens": 24, "messages": messages}).encode()
 request = urllib.request.Request("http://127.0.0.1:8000/v1/chat/completions",
-                                 json.dumps(question).encode(), {"Content-Type": "application/json"})
+                                 question, {"Content-Type": "application/json"})
 print(urllib.request.urlopen(request, timeout=300).read().decode())
 """
 
