@@ -28,7 +28,12 @@ eO156uIBj6oBsAEA+7+do8vMWUy81dNBeGP+b4WQFxFPreIXJ6jXbXgcIAE=
 
 
 def repository(fingerprint: str = FINGERPRINT) -> dict[str, str]:
-    return {"key_url": "http://repo.invalid/key", "key_fingerprint": fingerprint}
+    return {
+        "key_url": "http://repo.invalid/key",
+        "key_fingerprint": fingerprint,
+        "uri": "http://repo.invalid/rocm",
+        "suite": "noble",
+    }
 
 
 def test_the_fingerprint_is_the_one_that_gpg_shows() -> None:
@@ -52,18 +57,22 @@ def test_a_large_rsa_key_has_the_fingerprint_that_gpg_shows(tmp_path: Path) -> N
     assert rocm.openpgp_fingerprint(exported) == shown
 
 
+def problem(rc: int = 0, stdout: str = KEY, stderr: str = "", pinned: str = FINGERPRINT) -> str:
+    result = {"rc": rc, "stdout": stdout, "stderr": stderr}
+    return str(rocm.repository_problem(result, repository(pinned)))
+
+
 def test_the_pinned_key_is_no_problem() -> None:
-    answer = {"status": 200, "content": KEY}
-    assert rocm.signing_key_problem(answer, repository()) == ""
+    assert problem() == ""
     spaced = " ".join(FINGERPRINT[i : i + 4] for i in range(0, 40, 4)).lower()
-    assert rocm.signing_key_problem(answer, repository(spaced)) == ""
+    assert problem(pinned=spaced) == ""
 
 
 def test_another_key_is_refused_with_both_fingerprints() -> None:
-    problem = rocm.signing_key_problem({"status": 200, "content": KEY}, repository("A" * 40))
-    assert problem.startswith("STK-406")
-    assert FINGERPRINT in problem
-    assert "A" * 40 in problem
+    said = problem(pinned="A" * 40)
+    assert said.startswith("STK-406")
+    assert FINGERPRINT in said
+    assert "A" * 40 in said
 
 
 @pytest.mark.parametrize(
@@ -71,11 +80,20 @@ def test_another_key_is_refused_with_both_fingerprints() -> None:
     ["", "<html>not found</html>", KEY[:200], KEY.replace("m", "!"), KEY.splitlines()[0]],
 )
 def test_something_that_is_no_key_is_refused(content: str) -> None:
-    problem = rocm.signing_key_problem({"status": 200, "content": content}, repository())
-    assert problem.startswith("STK-406")
+    assert problem(stdout=content).startswith("STK-406")
 
 
 def test_a_key_that_cannot_be_fetched_names_the_address() -> None:
-    problem = rocm.signing_key_problem({"status": -1, "msg": "timed out"}, repository())
-    assert problem.startswith("STK-414")
-    assert "http://repo.invalid/key" in problem
+    said = problem(rc=10, stdout="", stderr="E: Failed to fetch http://repo.invalid/key")
+    assert said.startswith("STK-414")
+    assert "http://repo.invalid/key" in said
+
+
+def test_a_repository_that_another_key_signs_is_refused() -> None:
+    said = problem(rc=20, stderr="W: GPG error: NO_PUBKEY 1234\nE: The repository is not signed.")
+    assert said.startswith("STK-406")
+
+
+def test_a_repository_that_is_not_there_is_no_matter_of_keys() -> None:
+    said = problem(rc=20, stderr="E: Failed to fetch http://repo.invalid/Release 404 Not Found")
+    assert said.startswith("STK-414")

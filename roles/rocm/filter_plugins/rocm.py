@@ -10,6 +10,7 @@ from typing import Any
 Json = dict[str, Any]
 
 PUBLIC_KEY_PACKET = 6  # RFC 9580, section 5.5.1.1
+NO_KEY = 10  # exit code of files/try_repository.sh
 
 
 def _dearmor(text: str) -> bytes:
@@ -46,16 +47,20 @@ def openpgp_fingerprint(text: str) -> str:
     return hashlib.sha1(prefix + body, usedforsecurity=False).hexdigest().upper()
 
 
-def signing_key_problem(answer: Json, repository: Json) -> str:
-    """Why the fetched key must not be trusted, as a failure message; empty for the pinned key."""
+def repository_problem(tried: Json, repository: Json) -> str:
+    """Why a repository must not be trusted, as a failure message; empty when it may.
+
+    `tried` is the result of files/try_repository.sh, whose exit codes it documents.
+    """
     url, wanted = repository["key_url"], str(repository["key_fingerprint"]).replace(" ", "").upper()
-    if answer.get("status") != 200:
+    said = " ".join(str(tried.get("stderr", "")).split())
+    if tried["rc"] == NO_KEY:
         return (
-            f"STK-414: the key of the ROCm repository cannot be fetched from {url} "
-            f"({answer.get('msg') or answer.get('status')}). Hint: on the host try curl -I {url}"
+            f"STK-414: the key of the ROCm repository cannot be fetched from {url} ({said}). "
+            f"Hint: on the host try curl -I {url}"
         )
     try:
-        found = openpgp_fingerprint(str(answer.get("content", "")))
+        found = openpgp_fingerprint(str(tried.get("stdout", "")))
     except (ValueError, IndexError, binascii.Error) as problem:
         return (
             f"STK-406: {url} is not a signing key ({problem}). "
@@ -66,7 +71,21 @@ def signing_key_problem(answer: Json, repository: Json) -> str:
             f"STK-406: the key at {url} has the fingerprint {found}, but {wanted} is pinned. "
             "Hint: ask who runs the repository; set rocm_key_fingerprint only to what they confirm"
         )
-    return ""
+    if tried["rc"] == 0:
+        return ""
+    place = f"{repository['uri']} {repository['suite']}"
+    if any(
+        word in said
+        for word in ("NO_PUBKEY", "not signed", "signature", "Sub-process /usr/bin/sqv")
+    ):
+        return (
+            f"STK-406: the ROCm repository {place} is not signed by the key {wanted} ({said}). "
+            "Hint: rocm_key_url and rocm_key_fingerprint name the key that signs this repository"
+        )
+    return (
+        f"STK-414: the ROCm repository {place} cannot be read ({said}). "
+        "Hint: check rocm_mirror_uri and rocm_mirror_suite, and that the host reaches them"
+    )
 
 
 class FilterModule:
@@ -75,5 +94,5 @@ class FilterModule:
     def filters(self) -> Json:
         return {
             "openpgp_fingerprint": openpgp_fingerprint,
-            "signing_key_problem": signing_key_problem,
+            "repository_problem": repository_problem,
         }
