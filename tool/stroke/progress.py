@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
@@ -104,7 +105,8 @@ def board(
         grid.add_row(spinner, title, "", Text("starting ansible", style="dim"), total)
     for host in hosts[:room]:
         grid.add_row(*_row(host, tracker, spinner))
-    parts: list[RenderableType] = [grid]
+    # A margin, so that the ^C which a terminal echoes does not wrap and spoil the display.
+    parts: list[RenderableType] = [Padding(grid, (0, 4, 0, 0))]
     if len(hosts) > room:
         parts.append(Text(f"  and {text.count(len(hosts) - room, 'more host')}", style="dim"))
     if hosts:

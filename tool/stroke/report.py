@@ -102,6 +102,8 @@ class HostRun:
             case Exit.OK:
                 if self.applied:
                     return "done"
+                if self.changes is None:
+                    return "ok"
                 return "changes" if self.changes else "converged"
             case Exit.REFUSED | Exit.USAGE:
                 return "refused"
@@ -246,6 +248,12 @@ def stop(run: Run) -> Run:
             for name, host in run.hosts.items()
         },
     )
+
+
+def mark_applied(run: Run) -> Run:
+    """Mark all hosts as worked on, for a run without a plan before it."""
+    hosts = {name: replace(host, applied=True) for name, host in run.hosts.items()}
+    return replace(run, hosts=hosts)
 
 
 def merge(plan: Run, applied: Run) -> Run:

@@ -182,6 +182,6 @@ def inspected(run: Run) -> RenderableType:
         reasons = host.profile.get("reasons")
         if isinstance(reasons, dict) and reasons:
             parts.append(Text("  because:"))
-            parts += [Text(f"    {key}: {text.clean(why)}") for key, why in reasons.items()]
+            parts += views.mapping(reasons, indent=4)
         parts.append(Text())
     return Group(*parts[:-1]) if parts else Text("No host was looked at.")

@@ -14,7 +14,7 @@ from .errors import Exit, Problem, StrokeError
 from .events import Event
 from .inventory import Inventory
 from .options import Options
-from .report import HostRun, Run, merge, stop, worst
+from .report import HostRun, Run, mark_applied, merge, stop, worst
 from .runner import Backend, Job, environment, executable
 from .text import count
 
@@ -133,7 +133,7 @@ class Session:
         if not self.options.check:
             what = "and the packages it installed " if self.options.packages else ""
             self._confirm(f"Remove stroke {what}from {_few(names)}?")
-        run = self._play("remove", "Removing")
+        run = mark_applied(self._play("remove", "Removing"))
         self.console.removed(run)
         kept = any(host.packages for host in run.hosts.values())
         if kept and not self.options.packages and run.exit is Exit.OK:

@@ -31,6 +31,7 @@ ACTION_STYLE = {
 }
 STATUS_STYLE = {
     "done": "green",
+    "ok": "green",
     "converged": "green",
     "changes": "yellow",
     "passed": "green",
@@ -221,13 +222,15 @@ def _indented(parts: Iterable[RenderableType]) -> list[RenderableType]:
     return [Padding(part, (0, 0, 0, 2)) for part in parts]
 
 
-def mapping(data: Mapping[str, Any], indent: int = 2) -> Iterable[Text]:
+def mapping(data: Mapping[str, Any], indent: int = 2) -> Iterable[RenderableType]:
     """A nested mapping as indented `key: value` lines."""
     for key, item in data.items():
         if isinstance(item, Mapping):
             if item:
-                yield Text(f"{' ' * indent}{key}:")
+                yield Padding(Text(f"{key}:"), (0, 0, 0, indent))
                 yield from mapping(item, indent + 2)
         elif item not in (None, [], ""):
             shown = "yes" if item is True else "no" if item is False else text.value(item)
-            yield Text(f"{' ' * indent}{key}: {shown}")
+            if key.endswith("_bytes"):
+                shown = text.gib(item) or shown
+            yield Padding(Text(f"{key}: {shown}"), (0, 0, 0, indent))
