@@ -175,10 +175,8 @@ class Follower:
 
     def render(self) -> RenderableType:
         """The live display as it is now."""
-        height = shutil.get_terminal_size().lines
-        return progress.board(
-            self._title, self.run, self._tracker, self._spinner, height, self._note
-        )
+        size = (self._console.err.width, shutil.get_terminal_size().lines)
+        return progress.board(self._title, self.run, self._tracker, self._spinner, size, self._note)
 
     def _print(self, line: Text) -> None:
         self._console.err.print(line, soft_wrap=self._console.plain)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
@@ -89,12 +88,18 @@ def heartbeat(run: Run, tracker: Tracker) -> list[Text]:
 
 
 def board(
-    title: str, run: Run, tracker: Tracker, spinner: Spinner, height: int, note: str = ""
+    title: str,
+    run: Run,
+    tracker: Tracker,
+    spinner: Spinner,
+    size: tuple[int, int],
+    note: str = "",
 ) -> RenderableType:
     """The live display: one line per host, the busy ones first if they do not all fit."""
     hosts = sorted(run.hosts.values(), key=lambda host: not host.task)
-    room = max(1, height - 4)
-    grid = Table.grid(padding=(0, 1), expand=True)
+    width, room = size[0], max(1, size[1] - 4)
+    grid = Table.grid(padding=(0, 1))
+    grid.width = width - 4  # the ^C that a terminal echoes must not wrap and spoil the display
     grid.add_column(width=1, no_wrap=True)
     grid.add_column(no_wrap=True, max_width=28, overflow="ellipsis")
     grid.add_column(no_wrap=True, min_width=11)
@@ -105,8 +110,7 @@ def board(
         grid.add_row(spinner, title, "", Text("starting ansible", style="dim"), total)
     for host in hosts[:room]:
         grid.add_row(*_row(host, tracker, spinner))
-    # A margin, so that the ^C which a terminal echoes does not wrap and spoil the display.
-    parts: list[RenderableType] = [Padding(grid, (0, 4, 0, 0))]
+    parts: list[RenderableType] = [grid]
     if len(hosts) > room:
         parts.append(Text(f"  and {text.count(len(hosts) - room, 'more host')}", style="dim"))
     if hosts:

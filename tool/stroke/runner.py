@@ -19,6 +19,7 @@ from .events import Event
 from .interrupts import Interrupts
 
 SSH_OPTIONS = "-o BatchMode=yes"
+KILLED = 254
 CONFIG_FILES = ("ansible.cfg", "~/.ansible.cfg", "/etc/ansible/ansible.cfg")
 
 
@@ -29,6 +30,7 @@ class Job:
     playbook: Path
     inventory: tuple[str, ...]
     local: bool = False
+    gentle: bool = False
     limit: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     check: bool = False
@@ -81,7 +83,7 @@ class RunnerBackend:
         command = command_line(job)
         with (
             tempfile.TemporaryDirectory(prefix="stroke-", dir=_runtime_dir()) as private,
-            Interrupts(listener.signal, gentle=job.local and not job.check) as interrupts,
+            Interrupts(listener.signal, gentle=job.gentle) as interrupts,
             _Pump(listener, interrupts) as pump,
         ):
             result = ansible_runner.run(
@@ -102,7 +104,8 @@ class RunnerBackend:
             stopped = interrupts.interrupted
             if job.keep is not None:
                 _keep(Path(private), job.keep)
-        return Outcome(rc=int(result.rc), interrupted=stopped, broken=pump.broken)
+        rc = result.rc if isinstance(result.rc, int) else KILLED  # None after a signal
+        return Outcome(rc=rc, interrupted=stopped, broken=pump.broken)
 
 
 class _Pump:

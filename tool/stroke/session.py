@@ -155,10 +155,12 @@ class Session:
         extra = options.extra_vars
         if playbook == "remove" and options.packages:
             extra = (*extra, "stroke_remove_packages=true")
+        self._changing = playbook in ("site", "remove") and not options.check
         job = Job(
             playbook=content.playbook(playbook),
             inventory=self._where.sources,
             local=self._where.local,
+            gentle=self._where.local and self._changing,
             limit=limit or options.limit,
             tags=() if read_only else options.tags,
             check=options.check and not read_only,
@@ -170,9 +172,8 @@ class Session:
             passwords=self._passwords,
             keep=options.keep,
         )
-        self._changing = playbook in ("site", "remove") and not job.check
         with self.console.follow(title, diff=options.diff) as follower:
-            listener = _Listener(follower, self.kept, local=self._where.local)
+            listener = _Listener(follower, self.kept, gentle=job.gentle)
             outcome = self.backend.run(job, listener)
         run = follower.run
         if read_only and options.tags:
@@ -225,11 +226,11 @@ class Session:
         return {pattern: self.console.password(question) for pattern, question in prompts}
 
     def _say_interrupted(self, run: Run) -> None:
-        if not self._changing:
+        stopped = [host for host in run.hosts.values() if host.stopped]
+        if not self._changing or not stopped:
             self.console.say("Interrupted; nothing was changed.")
             return
         self.console.say("Interrupted.")
-        stopped = [host for host in run.hosts.values() if host.stopped]
         for host in stopped:
             self.console.say(f"  {_where_was(host)}")
         if any(host.task for host in stopped) and not self._where.local:
@@ -249,7 +250,7 @@ class _Listener:
 
     follower: Follower
     kept: artifacts.LastRun
-    local: bool
+    gentle: bool
 
     def event(self, event: Event) -> None:
         self.kept.event(event)
@@ -261,7 +262,7 @@ class _Listener:
     def signal(self, count: int) -> None:
         if count > 1:
             self.follower.note("stopping now")
-        elif self.local:
+        elif self.gentle:
             self.follower.note("stopping after the current step; press Ctrl-C again to stop now")
         else:
             self.follower.note("stopping; press Ctrl-C again to stop now")
