@@ -206,7 +206,8 @@ def test_lock_holder_is_found_through_proc_locks(tmp_path: Path) -> None:
         tmp_path,
         "/proc/locks",
         f"1: POSIX  ADVISORY  READ 7 fe:00:{node} 0 EOF\n"
-        f"2: POSIX  ADVISORY  WRITE 4242 fe:00:{node} 0 EOF\n",
+        f"2: POSIX  ADVISORY  WRITE 8 fe:00:{node + 1} 0 EOF\n"
+        f"3: POSIX  ADVISORY  WRITE 4242 fe:00:{node} 0 EOF\n",
     )
     write(tmp_path, "/proc/4242/comm", "apt-get\n")
     assert facts(tmp_path)["apt"]["locked_by"] == "pid 4242 (apt-get)"
@@ -233,6 +234,7 @@ def test_lock_holder_of_this_machine_is_asked_of_the_kernel(tmp_path: Path) -> N
 def test_space_of_a_path_that_is_not_there_yet_is_its_parents(tmp_path: Path) -> None:
     write(tmp_path, "/proc/self/mounts", "x / ext4 rw 0 0\ny /srv ext4 rw 0 0\n")
     (tmp_path / "srv").mkdir()
+    (tmp_path / "srv2").mkdir()
     found = facts(tmp_path, paths=["/srv/models/big", "/var", "/srv2"])["filesystems"]
     assert {path: entry["mount"] for path, entry in found.items()} == {
         "/srv/models/big": "/srv",
@@ -240,6 +242,21 @@ def test_space_of_a_path_that_is_not_there_yet_is_its_parents(tmp_path: Path) ->
         "/srv2": "/",
     }
     assert all(entry["total_bytes"] >= entry["free_bytes"] > 0 for entry in found.values())
+
+
+def test_memory_modules_come_in_three_sizes_of_notation(tmp_path: Path) -> None:
+    def module(number: int, size: int, extended: int = 0) -> None:
+        table = bytearray(0x28)
+        table[0x0C:0x0E] = size.to_bytes(2, "little")
+        table[0x1C:0x20] = extended.to_bytes(4, "little")
+        write(tmp_path, f"{system.MEMORY_DEVICES}/17-{number}/raw", bytes(table))
+
+    module(0, 16384)  # MiB
+    module(1, 0x8000 | 1024)  # KiB
+    module(2, 0x7FFF, 65536)  # MiB in the longer field
+    module(3, 0xFFFF)  # unknown
+    module(4, 0)  # an empty socket
+    assert system.dmi_memory(Host(tmp_path)) == (16384 << 20) + (1024 << 10) + (65536 << 20)
 
 
 def test_boot_loader_is_what_the_firmware_was_told(tmp_path: Path) -> None:
