@@ -6,6 +6,7 @@ The patterns are matched against messages collected from real runs (tests/unit/d
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,7 @@ def _rule(code: str, pattern: str, what: str, hint: str) -> Rule:
 RULES = (
     _rule(
         "STK-203",
-        r"remote host identification has changed|host key for (?P<name>\S+) has changed",
+        r"remote host identification has changed",
         "the host key of {host} differs from the one in known_hosts",
         "if the host was installed anew, remove the old key: ssh-keygen -R {address}",
     ),
@@ -45,7 +46,7 @@ RULES = (
         r"permission denied \((?P<methods>[^)]*)\)|too many authentication failures"
         r"|invalid/incorrect password|authentication fail",
         "{host} refused the login",
-        "check user and key: ssh {address} true; a key with a passphrase needs ssh-add first",
+        "check user and key with: ssh {address} true   (a key with a passphrase: ssh-add first)",
     ),
     _rule(
         "STK-204",
@@ -93,6 +94,8 @@ RULES = (
 _NOISE = re.compile(
     r"^(Task failed|Action failed|Module failed|Failed to connect to the host via ssh): ?"
 )
+_CHANGED_KEY = re.compile(r"Host key for (\S+) has changed")
+_LOGIN = re.compile(r"(\S+@[^\s:]+): Permission denied")
 _SPEC = re.compile(r"validation of arguments failed", re.IGNORECASE)
 _UNKNOWN = re.compile(r"(supported parameters include|unsupported parameters)", re.IGNORECASE)
 
@@ -115,7 +118,8 @@ def explain(
         if rule.code in ("STK-201", "STK-202") and not unreachable:
             continue  # a task may fail with such words for reasons of its own
         if rule.pattern.search(evidence):
-            words = {"host": host, "address": host, "message": _first_line(message)}
+            words = {"host": host, "address": _address(host, evidence)}
+            words["message"] = _first_line(message)
             return Problem(rule.code, rule.what.format(**words), rule.hint.format(**words))
     if unreachable:
         return Problem("STK-201", f"{host} cannot be reached: {_first_line(message)}", "")
@@ -144,6 +148,14 @@ def message_of(result: Mapping[str, Any]) -> str:
         if "rc" in result and not tail:
             message = f"exit code {result['rc']}"
     return message or "no message"
+
+
+def _address(host: str, evidence: str) -> str:
+    """Return what to type after `ssh`; the message knows it where the inventory renames hosts."""
+    for pattern in (_CHANGED_KEY, _LOGIN):
+        if found := pattern.search(evidence):
+            return shlex.quote(found[1])
+    return host
 
 
 def _first_line(message: str) -> str:

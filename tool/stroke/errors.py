@@ -104,7 +104,7 @@ class Problem:
         found = _PREFIXED.search(first)
         if not found:
             return None
-        return cls(found[1], found["what"].strip(), (found["hint"] or "").strip())
+        return cls(found[1], found["what"].strip().rstrip("."), (found["hint"] or "").strip())
 
 
 class StrokeError(Exception):
