@@ -42,7 +42,7 @@ def _verdict(disk: BaseDisk, progress: Progress) -> tuple[str, str]:
     try:
         known = json.loads(memory.read_text(encoding="utf-8"))
         if known["key"] == key:
-            return str(known["verdict"]), f"{known['reason']} (earlier probe)"
+            return str(known["verdict"]), str(known["reason"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
     progress("Trying KVM with the guest's own kernel")
@@ -70,8 +70,8 @@ def probe(disk: BaseDisk) -> tuple[str, str]:
                 return "kvm", "the guest's kernel boots in it"
         finally:
             process.stop()
-        said = tail(log, 200)
-        for line in said.splitlines():
-            if "KVM" in line or "kvm" in line:
-                return "tcg", f"/dev/kvm is there, but a probe boot failed ({line.strip()})"
+        for line in tail(log, 200).splitlines():
+            if "kvm" in line.lower():
+                last = line.strip().rpartition("kvm.c:")[2][:60]
+                return "tcg", f"/dev/kvm is there, but a probe boot in it failed ({last})"
         return "tcg", f"/dev/kvm is there, but a probe boot did not finish in {_SECONDS:.0f} s"

@@ -62,14 +62,14 @@ class Login:
         """The whole ssh command line."""
         return [
             *("ssh", *self.options, "-o", "LogLevel=ERROR", "-i", os.fspath(self.private_key)),
-            *(("-o", "BatchMode=yes", "-o", "ConnectTimeout=10") if batch else ()),
+            *(("-o", "BatchMode=yes", "-o", "ConnectTimeout=30") if batch else ()),
             *("-p", str(self.port), f"{ADMIN}@127.0.0.1", *remote),
         ]
 
     def call(self, arguments: list[str]) -> int:
         """Run ssh on the user's terminal and give its exit code."""
         command = self.command(*arguments, batch=False)
-        return subprocess.run(  # noqa: S603 - a list, never a shell
+        return subprocess.run(
             command, check=False, env={**os.environ, "PATH": search_path()}
         ).returncode
 

@@ -47,27 +47,42 @@ GRUB_SERIAL_COMMAND="serial --unit=0 --speed=115200"
 _NETWORK = "[Match]\nName=e*\n\n[Network]\nDHCP=ipv4\n"
 
 # The guest's own name and keys come on a second disk, which is simply a tar archive: that needs
-# neither root nor loop devices on the machine that makes it.
-_SEED_DEVICE = r"dev-disk-by\x2did-virtio\x2dstroke\x2dseed.device"
-_SEED_UNIT = f"""\
+# neither root nor loop devices on the machine that makes it. The kernel names the disk's serial, so
+# udev, slow on an emulated processor, need not have found it yet.
+_SEED_SCRIPT = f"""\
+#!/bin/sh
+set -e
+for disk in /sys/block/vd*; do
+    if [ "$(cat "$disk/serial")" = {SEED_SERIAL} ]; then
+        tar --extract --file="/dev/${{disk##*/}}" --directory=/
+        exec hostname --file /etc/hostname
+    fi
+done
+echo "no seed disk" >&2
+exit 1
+"""
+
+_SEED_UNIT = """\
 [Unit]
 Description=Take name and keys of this sandbox from its seed disk
 DefaultDependencies=no
 ConditionPathExists=!/etc/ssh/ssh_host_ed25519_key
-After=systemd-remount-fs.service {_SEED_DEVICE}
-Wants={_SEED_DEVICE}
+After=systemd-remount-fs.service
 Before=sysinit.target ssh.service sshd.service systemd-networkd.service
 Conflicts=shutdown.target
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/usr/bin/tar --extract --file=/dev/disk/by-id/virtio-{SEED_SERIAL} --directory=/
-ExecStart=/usr/bin/hostname --file /etc/hostname
+ExecStart=/usr/local/sbin/sandbox-seed
 
 [Install]
 WantedBy=sysinit.target
 """
+
+# An emulated processor is ten times slower than the one that the defaults were chosen for.
+_PATIENCE = "[Manager]\nDefaultTimeoutStartSec=300s\nDefaultDeviceTimeoutSec=600s\n"
+_INITRAMFS = "COMPRESSLEVEL=1\n"
 
 # Runs once as init while the disk is built: only inside a booted kernel does update-grub see the
 # disk as the guest will, and a base disk that cannot boot is found out here.
@@ -115,6 +130,8 @@ class Recipe:
             "etc/machine-id": ("", 0o444),
             "etc/fstab": (_FSTAB + (_FSTAB_BOOT if self.boot_mib else ""), 0o644),
             "etc/default/grub": (_GRUB_DEFAULT, 0o644),
+            "etc/initramfs-tools/conf.d/sandbox": (_INITRAMFS, 0o644),
+            "etc/systemd/system.conf.d/50-sandbox.conf": (_PATIENCE, 0o644),
             "etc/systemd/network/20-dhcp.network": (_NETWORK, 0o644),
             f"etc/sudoers.d/{ADMIN}": (f"{ADMIN} ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440),
             "etc/apt/sources.list.d/debian.sources": (
@@ -123,8 +140,10 @@ class Recipe:
             ),
             "sbin/stroke-seal": (SEAL, 0o755),
         }
-        if options := self.archive.apt_options():
-            files["etc/apt/apt.conf.d/90archive"] = (options, 0o644)
+        # Translated descriptions double what `apt-get update` reads; nothing here shows them.
+        options = self.archive.apt_options() + 'Acquire::Languages "none";\n'
+        files["etc/apt/apt.conf.d/90sandbox"] = (options, 0o644)
         if not self.cloud_init:
             files["etc/systemd/system/sandbox-seed.service"] = (_SEED_UNIT, 0o644)
+            files["usr/local/sbin/sandbox-seed"] = (_SEED_SCRIPT, 0o755)
         return files

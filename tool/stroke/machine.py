@@ -88,7 +88,7 @@ def spawn(command: Sequence[str], log: Path, *, cwd: Path | None = None) -> Proc
     if program is None:
         raise missing_tools([command[0]])
     with log.open("ab") as output:
-        child = subprocess.Popen(  # noqa: S603 - a list, never a shell
+        child = subprocess.Popen(
             [program, *command[1:]],
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -184,7 +184,7 @@ def _build_package(package: Package, pool: Path) -> None:
 @contextmanager
 def _keyring() -> Iterator[Path]:
     # gpg's sockets have short paths only, so not in the state directory.
-    home = Path(tempfile.mkdtemp(prefix="stroke-gpg-", dir="/tmp"))  # noqa: S108
+    home = Path(tempfile.mkdtemp(prefix="stroke-gpg-", dir="/tmp"))
     try:
         yield home
     finally:

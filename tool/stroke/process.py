@@ -56,7 +56,7 @@ def run(
     arguments = [os.fspath(part) for part in command]
     arguments[0] = which(arguments[0]) or arguments[0]
     try:
-        result = subprocess.run(  # noqa: S603 - a list, never a shell
+        result = subprocess.run(
             arguments,
             check=False,
             capture_output=True,

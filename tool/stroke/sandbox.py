@@ -16,6 +16,7 @@ from typing import Any
 
 from stroke.accel import choose_accelerator
 from stroke.disk import BaseDisk, base_disk, overlay
+from stroke.engine_image import engine_image
 from stroke.errors import StrokeError
 from stroke.guest_login import Login
 from stroke.guest_recipe import RELEASES, SEED_SERIAL, Recipe
@@ -24,8 +25,9 @@ from stroke.machine import Hardware, Process, free_port, spawn, tail, watch
 from stroke.package_repo import PackageRepository
 from stroke.paths import locked, sandbox_home
 from stroke.process import require
-from stroke.sandbox_inventory import write_inventory
+from stroke.sandbox_inventory import variables, write_inventory
 from stroke.seed import write_seed
+from stroke.tiny_model import tiny_model
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?\Z")
 _BOOT_SECONDS = {"kvm": 120.0, "tcg": 600.0}
@@ -105,7 +107,7 @@ class Sandbox:
         self.options.check()
         with locked(self.directory.with_suffix(".lock")):
             before = self.status()
-            if before.state == "running":
+            if before.state == "running" and before.inventory:
                 raise StrokeError(
                     f"the sandbox {self.options.name} is up already (inventory {before.inventory})",
                     code="STK-703",
@@ -113,6 +115,7 @@ class Sandbox:
                 )
             require(["qemu-system-x86_64", "qemu-img", "qemu-io", "ssh", "ssh-keygen", "gpg",
                      "apt-ftparchive", "dpkg-deb"])  # fmt: skip
+            self._stop()  # what an `up` that was killed half-way has left
             try:
                 return self._up()
             except BaseException:
@@ -190,14 +193,14 @@ class Sandbox:
         with self._timed(f"Booting {options.name}", f"{options.name} gives a login"):
             process = spawn(hardware.arguments(), self.directory / "qemu.log")
             process.save(self.directory / "qemu.json")
-            self._prepare_serving()
+            # Everything else is made while the guest boots.
+            self._repository.build()
+            self._repository.serve()
+            engine, model = engine_image(read_archive(), self._progress), tiny_model()
             login.wait(process, self.console, self.directory / "qemu.log", _BOOT_SECONDS[accel])
-        write_inventory(self.inventory, options, login, self._repository)
+        values = variables(options, login, self._repository, engine, model)
+        write_inventory(self.inventory, options.name, values)
         return self.inventory
-
-    def _prepare_serving(self) -> None:
-        self._repository.build()
-        self._repository.serve()
 
     def _base(self) -> BaseDisk:
         options = self.options
