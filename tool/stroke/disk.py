@@ -6,10 +6,13 @@ import os
 import shutil
 import struct
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from stroke.accel import Trial
 from stroke.errors import StrokeError
 from stroke.guest_recipe import ADMIN, BOOT_LABEL, DPKG_OPTIONS, RELEASES, ROOT_LABEL, Recipe
 from stroke.paths import built_whole, cache_home, locked
@@ -49,18 +52,30 @@ class BaseDisk:
         """The initramfs of that kernel."""
         return self.directory / "initrd.img"
 
+    @property
+    def trial(self) -> Trial:
+        """The boot that shows whether an accelerator works with this disk."""
+        return Trial.of_kernel(self.image, self.kernel, self.initrd)
 
-def base_disk(
-    recipe: Recipe, progress: Progress, seal: Callable[[BaseDisk], None]
-) -> BaseDisk:
+
+class Seal(Protocol):
+    """The first boot of a new disk; it raises when that does not work."""
+
+    def __call__(self, recipe: Recipe, disk: BaseDisk, progress: Progress) -> None:
+        """Boot it and let it configure its boot loader."""
+
+
+def base_disk(recipe: Recipe, progress: Progress, seal: Seal) -> BaseDisk:
     """The base disk for a recipe: from the cache, else built and sealed by a first boot."""
     target = cache_home() / "disks" / recipe.name
     with locked(target.with_suffix(".lock")):
         if not (target / "disk.raw").is_file():
             with built_whole(target) as scratch:
                 disk = BaseDisk(scratch)
+                started = time.monotonic()
                 _build(recipe, disk, progress)
-                seal(disk)
+                seal(recipe, disk, progress)
+                progress(f"Base disk ready ({time.monotonic() - started:.0f} s)")
     return BaseDisk(target)
 
 
@@ -157,8 +172,9 @@ def _configure(recipe: Recipe, root: Path) -> None:
     def inside(*command: str) -> None:
         run(["chroot", root, *command], env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
 
-    inside("useradd", "--create-home", "--shell", "/bin/bash", "--groups", "sudo", ADMIN)
-    inside("usermod", "--password", "*", ADMIN)  # a key only; "!" would refuse that as well
+    if not recipe.cloud_init:
+        inside("useradd", "--create-home", "--shell", "/bin/bash", "--groups", "sudo", ADMIN)
+        inside("usermod", "--password", "*", ADMIN)  # a key only; "!" would refuse that as well
     # They would take the package lock at a moment of their own choosing.
     inside("systemctl", "disable", "apt-daily.timer", "apt-daily-upgrade.timer")
     inside("systemctl", "enable", "systemd-networkd.service")

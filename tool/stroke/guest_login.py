@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
@@ -92,6 +93,11 @@ class Login:
             code="STK-702",
             hint=f"read {console}, then `stroke sandbox down`",
         )
+
+    def wait_for_cloud_init(self, seconds: float) -> None:
+        """Wait until a cloud image has finished with itself, package locks included."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            run(self.command("cloud-init status --wait"), check=False, timeout=seconds)
 
 
 def _quoted(path: Path) -> str:

@@ -133,7 +133,6 @@ class Recipe:
             "etc/initramfs-tools/conf.d/sandbox": (_INITRAMFS, 0o644),
             "etc/systemd/system.conf.d/50-sandbox.conf": (_PATIENCE, 0o644),
             "etc/systemd/network/20-dhcp.network": (_NETWORK, 0o644),
-            f"etc/sudoers.d/{ADMIN}": (f"{ADMIN} ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440),
             "etc/apt/sources.list.d/debian.sources": (
                 self.archive.deb822_sources(self.release),
                 0o644,
@@ -144,6 +143,8 @@ class Recipe:
         options = self.archive.apt_options() + 'Acquire::Languages "none";\n'
         files["etc/apt/apt.conf.d/90sandbox"] = (options, 0o644)
         if not self.cloud_init:
+            rule = f"{ADMIN} ALL=(ALL:ALL) NOPASSWD: ALL\n"
+            files[f"etc/sudoers.d/{ADMIN}"] = (rule, 0o440)
             files["etc/systemd/system/sandbox-seed.service"] = (_SEED_UNIT, 0o644)
             files["usr/local/sbin/sandbox-seed"] = (_SEED_SCRIPT, 0o755)
         return files

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from stroke.errors import StrokeError
 from stroke.process import missing_tools, which
 
 QEMU = "qemu-system-x86_64"
@@ -27,10 +27,9 @@ class Process:
     started: str  # boot id and start time in clock ticks since then
 
     @classmethod
-    def of(cls, pid: int) -> Process | None:
-        """Identify a process that runs now."""
-        started = _start_time(pid)
-        return cls(pid, started) if started else None
+    def of(cls, pid: int) -> Process:
+        """Identify a child of ours, which may have ended already but is not collected yet."""
+        return cls(pid, _state_and_start(pid)[1])
 
     @classmethod
     def load(cls, path: Path) -> Process | None:
@@ -48,7 +47,8 @@ class Process:
     @property
     def alive(self) -> bool:
         """Whether this very process still runs."""
-        return _start_time(self.pid) == self.started
+        state, started = _state_and_start(self.pid)
+        return bool(state) and state not in "ZX" and started == self.started
 
     def stop(self, patience: float = 15.0) -> None:
         """End it politely, then by force; a process with another start time is not ours."""
@@ -64,15 +64,15 @@ class Process:
             os.waitpid(self.pid, os.WNOHANG)
 
 
-def _start_time(pid: int) -> str:
+def _state_and_start(pid: int) -> tuple[str, str]:
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:
-        return ""
+        return "", ""
     # The command name may hold spaces and parentheses: fields count from its closing one.
     fields = text.rpartition(")")[2].split()
-    return "" if fields[0] in ("Z", "X") else f"{boot}:{fields[19]}"
+    return fields[0], f"{boot}:{fields[19]}"
 
 
 def free_port() -> int:
@@ -98,8 +98,6 @@ def spawn(command: Sequence[str], log: Path, *, cwd: Path | None = None) -> Proc
         )
     process = Process.of(child.pid)
     child.returncode = 0  # it is meant to outlive this object; stop() collects it
-    if process is None:
-        raise StrokeError(f"{command[0]} ended at once: {tail(log)}", code="STK-702")
     return process
 
 
@@ -171,12 +169,12 @@ def watch(
     *,
     fatal: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Wait until the serial console has shown a text; False when it never did."""
+    """Wait until the serial console has shown a pattern; False when it never did."""
     deadline = time.monotonic() + seconds
     while True:
         ended = not process.alive
         text = console.read_bytes().decode(errors="replace") if console.exists() else ""
-        if wanted in text:
+        if re.search(wanted, text):
             return True
         if ended or fatal() or time.monotonic() > deadline:
             return False

@@ -63,9 +63,7 @@ def iso9660(label: str, files: dict[str, bytes]) -> bytes:
     ) + entries
     if len(folder) > _BLOCK:
         raise ValueError("too many files for one directory block")
-    tables = b"".join(
-        struct.pack(f"{order}BBIH", 1, 0, root, 1) + b"\0\0" for order in ("<", ">")
-    )
+    tables = b"".join(struct.pack(f"{order}BBIH", 1, 0, root, 1) + b"\0\0" for order in ("<", ">"))
     little, big = tables[:10].ljust(_BLOCK, b"\0"), tables[10:].ljust(_BLOCK, b"\0")
     primary = b"".join((
         b"\1CD001\1\0", b" " * 32, label.encode("ascii").ljust(32), bytes(8),

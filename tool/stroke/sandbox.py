@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from stroke.accel import choose_accelerator
-from stroke.disk import BaseDisk, base_disk, overlay
+from stroke.accel import Trial, choose_accelerator
+from stroke.disk import base_disk, overlay
 from stroke.engine_image import engine_image
 from stroke.errors import StrokeError
 from stroke.guest_login import Login
 from stroke.guest_recipe import RELEASES, SEED_SERIAL, Recipe
-from stroke.host_apt import read_archive
-from stroke.machine import Hardware, Process, free_port, spawn, tail, watch
+from stroke.host_apt import Archive, read_archive
+from stroke.machine import Hardware, Process, free_port, spawn
+from stroke.nocloud import write_nocloud
 from stroke.package_repo import PackageRepository
 from stroke.paths import locked, sandbox_home
 from stroke.process import require
 from stroke.sandbox_inventory import variables, write_inventory
+from stroke.sealing import seal
 from stroke.seed import write_seed
 from stroke.tiny_model import tiny_model
 
@@ -102,6 +104,10 @@ class Sandbox:
         """The inventory that `up` writes."""
         return self.directory / "hosts.yml"
 
+    @cached_property
+    def _archive(self) -> Archive:
+        return read_archive()
+
     def up(self) -> Path:
         """Build what is missing, boot the guest, wait for its login, write the inventory."""
         self.options.check()
@@ -169,81 +175,61 @@ class Sandbox:
         options = self.options
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(parents=True, mode=0o700)
-        base = self._base()
-        accel = choose_accelerator(options.accel, base, self._progress)
-        port = free_port()
-        login = Login(self.directory, port)
+        base, trial = self._base()
+        accel = choose_accelerator(options.accel, trial, self._progress)
+        login = Login(self.directory, free_port())
         login.create(options.name)
-        seed = self.directory / "seed.tar"
-        write_seed(seed, hostname=options.name, host_key=login.host_key,
-                   authorized_key=login.authorized_key)  # fmt: skip
-        disk = self.directory / "disk.qcow2"
-        overlay(base.image, disk, options.disk_gib, options.boot_mib, ours=options.image is None)
         hardware = Hardware(
             accel=accel,
             memory_mib=options.memory_mib,
             cpus=options.cpus,
-            disk=disk,
-            seed=seed,
+            disk=self._disk(base),
+            seed=self._seed(login),
             seed_serial=SEED_SERIAL,
-            ssh_port=port,
+            ssh_port=login.port,
             console=self.console,
         )
-        self._save(port=port, accel=accel, release=options.release)
+        self._save(port=login.port, accel=accel, release=options.release)
+        log = self.directory / "qemu.log"
         with self._timed(f"Booting {options.name}", f"{options.name} gives a login"):
-            process = spawn(hardware.arguments(), self.directory / "qemu.log")
+            process = spawn(hardware.arguments(), log)
             process.save(self.directory / "qemu.json")
             # Everything else is made while the guest boots.
             self._repository.build()
             self._repository.serve()
-            engine, model = engine_image(read_archive(), self._progress), tiny_model()
-            login.wait(process, self.console, self.directory / "qemu.log", _BOOT_SECONDS[accel])
+            engine, model = engine_image(self._archive, self._progress), tiny_model()
+            login.wait(process, self.console, log, _BOOT_SECONDS[accel])
+            if options.image is not None:
+                login.wait_for_cloud_init(_BOOT_SECONDS[accel])
         values = variables(options, login, self._repository, engine, model)
         write_inventory(self.inventory, options.name, values)
         return self.inventory
 
-    def _base(self) -> BaseDisk:
-        options = self.options
-        recipe = Recipe(options.release, read_archive(), options.boot_mib)
-        started = time.monotonic()
-        disk = base_disk(recipe, self._progress, self._seal)
-        if time.monotonic() - started > 5:
-            self._progress(f"Base disk ready ({time.monotonic() - started:.0f} s)")
+    def _disk(self, base: Path) -> Path:
+        disk = self.directory / "disk.qcow2"
+        ours = self.options.image is None
+        overlay(base, disk, self.options.disk_gib, self.options.boot_mib, ours=ours)
         return disk
 
-    def _seal(self, disk: BaseDisk) -> None:
-        accel = choose_accelerator(self.options.accel, disk, self._progress)
-        console, log = disk.directory / "console.log", disk.directory / "qemu.log"
-        hardware = Hardware(accel=accel, memory_mib=1024, cpus=self.options.cpus,
-                            disk=disk.image, console=console)  # fmt: skip
-        with self._timed("Booting the base disk once, to configure its boot loader",
-                         "Boot loader configured"):  # fmt: skip
-            # fmt: off
-            process = spawn(hardware.arguments(
-                "-no-reboot", "-kernel", os.fspath(disk.kernel), "-initrd", os.fspath(disk.initrd),
-                "-append", "root=/dev/vda"
-                           f"{2 if self.options.boot_mib else 1} rw console=ttyS0 panic=-1 "
-                           "net.ifnames=0 init=/sbin/stroke-seal",
-            ), log)
-            # fmt: on
-            try:
-                sealed = watch(process, console, "stroke-sealed", _BOOT_SECONDS[accel])
-                deadline = time.monotonic() + 60
-                while sealed and process.alive and time.monotonic() < deadline:
-                    time.sleep(0.1)  # its file system is being written out
-            finally:
-                process.stop()
-        if not sealed:
-            raise StrokeError(f"the new base disk does not boot: {tail(console)}\n{tail(log)}",
-                              code="STK-704")  # fmt: skip
+    def _seed(self, login: Login) -> Path:
+        seed = self.directory / "seed.img"
+        write = write_seed if self.options.image is None else write_nocloud
+        write(seed, hostname=self.options.name, host_key=login.host_key,
+              authorized_key=login.authorized_key)  # fmt: skip
+        return seed
+
+    def _base(self) -> tuple[Path, Trial]:
+        options = self.options
+        if options.image is not None:
+            return options.image, Trial.of_image(options.image)
+        recipe = Recipe(options.release, self._archive, options.boot_mib)
+        disk = base_disk(recipe, self._progress, partial(seal, accel=options.accel))
+        return disk.image, disk.trial
 
     def _stop(self) -> None:
-        for name in ("qemu.json", "server.json"):
-            process = Process.load(self.directory / name)
-            if process is None:
-                process = Process.load(self.directory / "repository" / name)
-            if process:
-                process.stop()
+        if process := Process.load(self.directory / "qemu.json"):
+            process.stop()
+        self._repository.stop()
 
     def _save(self, **data: Any) -> None:
         (self.directory / "sandbox.json").write_text(json.dumps(data) + "\n", encoding="utf-8")

@@ -57,7 +57,10 @@ def _tokens() -> tuple[list[str], list[str]]:
     # llama.cpp refuses a vocabulary without merges, so a few frequent pairs are words.
     alphabet = byte_alphabet()
     space = alphabet[0x20]
-    pairs = [("t", "h"), ("th", "e"), ("i", "n"), ("e", "r"), ("a", "n"), (space, "t"), (space, "a")]
+    pairs = [
+        *(("t", "h"), ("th", "e"), ("i", "n"), ("e", "r"), ("a", "n")),
+        *((space, "t"), (space, "a")),
+    ]
     words = [left + right for left, right in pairs]
     return [*alphabet, *words, *_SPECIAL], [f"{left} {right}" for left, right in pairs]
 

@@ -1,0 +1,99 @@
+"""The base disk as data: its boot sector, its name in the cache, the guest's files."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+from stroke.disk import base_disk, boot_sector, partition_table
+from stroke.errors import StrokeError
+from stroke.guest_recipe import SEED_SERIAL, Recipe
+from stroke.host_apt import Archive
+from stroke.process import run, which
+
+
+def entries(sector: bytes) -> list[tuple[int, int, int, int]]:
+    table = [struct.unpack("<B3xB3xII", sector[446 + 16 * i :][:16]) for i in range(4)]
+    return [entry for entry in table if entry[1]]
+
+
+def test_one_partition_fills_the_disk() -> None:
+    assert partition_table(1024, None) == [(2048, 1023 * 2048)]
+
+
+def test_a_separate_boot_partition_comes_first() -> None:
+    assert partition_table(1024, 96) == [(2048, 96 * 2048), (97 * 2048, 927 * 2048)]
+
+
+def test_the_boot_sector_has_code_signature_and_partitions() -> None:
+    sector = boot_sector(b"\xeb" * 512, [(2048, 96), (4096, 100)])
+    assert len(sector) == 512
+    assert sector[:440] == b"\xeb" * 440
+    assert sector[510:] == b"\x55\xaa"
+    assert entries(sector) == [(0x80, 0x83, 2048, 96), (0, 0x83, 4096, 100)]
+
+
+@pytest.mark.skipif(which("sfdisk") is None, reason="sfdisk is not installed")
+def test_another_reader_agrees_with_the_partition_table(tmp_path: Path) -> None:
+    image = tmp_path / "disk.raw"
+    with image.open("wb") as handle:
+        handle.write(boot_sector(b"", partition_table(64, 16)))
+        handle.truncate(64 * 1024 * 1024)
+    table = json.loads(run(["sfdisk", "--json", image]).stdout)["partitiontable"]
+    assert table["label"] == "dos"
+    found = [(part["start"], part["size"], part["type"]) for part in table["partitions"]]
+    assert found == [(2048, 16 * 2048, "83"), (17 * 2048, 47 * 2048, "83")]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Recipe("forky", Archive()),
+        Recipe("trixie", Archive(uri="http://elsewhere/debian")),
+        Recipe("trixie", Archive(), boot_mib=96),
+        Recipe("trixie", Archive(), cloud_init=True),
+    ],
+)
+def test_each_recipe_has_its_own_place_in_the_cache(other: Recipe) -> None:
+    assert other.name != Recipe("trixie", Archive()).name
+    assert other.name == Recipe(
+        other.release, other.archive, other.boot_mib, other.cloud_init
+    ).name  # fmt: skip
+
+
+def test_the_guest_keeps_an_administrators_arguments_and_has_no_firmware() -> None:
+    recipe = Recipe("trixie", Archive())
+    grub, _ = recipe.files()["etc/default/grub"]
+    assert 'GRUB_CMDLINE_LINUX="console=tty0 console=ttyS0,115200 net.ifnames=0 audit=0"' in grub
+    assert not [name for name in recipe.packages if "firmware" in name or "podman" in name]
+    script, mode = recipe.files()["usr/local/sbin/sandbox-seed"]
+    assert SEED_SERIAL in script
+    assert mode == 0o755
+    assert recipe.files()["etc/sudoers.d/admin"][1] == 0o440
+
+
+def test_only_a_separate_boot_is_mounted() -> None:
+    assert "/boot" not in Recipe("trixie", Archive()).files()["etc/fstab"][0]
+    assert "/boot" in Recipe("trixie", Archive(), boot_mib=96).files()["etc/fstab"][0]
+
+
+def test_a_cloud_disk_leaves_user_and_seed_to_cloud_init() -> None:
+    recipe = Recipe("trixie", Archive(), cloud_init=True)
+    assert "cloud-init" in recipe.packages
+    assert not {"etc/sudoers.d/admin", "usr/local/sbin/sandbox-seed"} & set(recipe.files())
+
+
+def test_building_without_root_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(StrokeError) as caught:
+        base_disk(Recipe("trixie", Archive()), lambda sentence: None, lambda *given: None)
+    assert caught.value.code == "STK-701"
+    assert "sudo" in (caught.value.hint or "")
+    assert list((tmp_path / "stroke/disks").glob("*")) == [
+        tmp_path / "stroke/disks" / f"{Recipe('trixie', Archive()).name}.lock"
+    ]
