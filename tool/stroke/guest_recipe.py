@@ -117,7 +117,7 @@ class Recipe:
     def name(self) -> str:
         """The name of the disk in the cache."""
         digest = hashlib.sha256(
-            repr((self, self.packages, DPKG_OPTIONS, self.files(), SEAL)).encode()
+            repr((self, self.packages, DPKG_OPTIONS, sorted(self.files().items()))).encode()
         )
         return f"{self.release}-{digest.hexdigest()[:12]}"
 
