@@ -195,6 +195,11 @@ def test_a_broken_package_database_stops_an_installation(place: str) -> None:
     assert problems(strix_halo(**{f"apt__{place}": ["grub-pc"]})) == ["STK-407"]
 
 
+def test_a_transaction_that_does_not_end_stops_an_installation() -> None:
+    facts = strix_halo(apt__locked_by="pid 7 (apt-get)", apt__broken=["grub-pc"])
+    assert problems(facts) == ["STK-408"]
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [

@@ -101,7 +101,16 @@ def preflight_problems(
     if changes:
         found += _space(facts, needs)
     broken = facts["apt"]["broken"] + facts["apt"].get("interrupted", [])
-    if packages and broken:
+    holder = facts["apt"]["locked_by"]
+    if packages and holder:
+        found.append(
+            _problem(
+                "STK-408",
+                f"the package database is locked by {holder}, longer than stroke waits",
+                "let it end, or see on the host what it waits for, then run stroke again",
+            )
+        )
+    elif packages and broken:
         found.append(
             _problem(
                 "STK-407",
