@@ -6,11 +6,11 @@ BIN := $(VENV)/bin
 STAGES := $(BIN)/python tests/stages.py
 
 # What `stroke sandbox` calls, and what the tests need on top of it.
-SANDBOX_PACKAGES := python3-venv apt-utils dpkg-dev e2fsprogs gnupg grub-pc-bin grub2-common \
-	mmdebstrap openssh-client podman qemu-system-x86 qemu-utils runc util-linux
-TEST_PACKAGES := $(SANDBOX_PACKAGES) crun git netavark aardvark-dns
+SANDBOX_PACKAGES := apt-utils debian-archive-keyring dpkg-dev e2fsprogs gpg mmdebstrap openssh-client \
+	python3-venv qemu-system-x86 qemu-utils
+TEST_PACKAGES := $(SANDBOX_PACKAGES) crun git iptables podman runc
 
-.PHONY: demo test lint unit packaging molecule molecule-host vm acceptance bench constraints clean \
+.PHONY: demo test docs lint unit packaging molecule molecule-host vm acceptance bench constraints clean \
 	demo-packages test-packages
 .DEFAULT_GOAL := test
 
@@ -22,6 +22,10 @@ test: test-packages $(VENV)/.installed
 
 lint unit packaging: $(VENV)/.installed
 	@$(STAGES) $@
+
+# Pages and tables that repeat what the roles' argument specifications say.
+docs: $(VENV)/.installed
+	@$(BIN)/python docs/generate.py
 
 molecule molecule-host vm acceptance: test-packages $(VENV)/.installed
 	@$(STAGES) $@

@@ -21,7 +21,7 @@ PACKAGES = (
 MASKED = (
     "systemd-udevd.service", "systemd-udev-trigger.service", "systemd-networkd-wait-online.service",
     "systemd-resolved.service", "systemd-modules-load.service", "systemd-sysctl.service",
-    "getty.target", "console-getty.service", "systemd-logind.service", "sys-kernel-debug.mount",
+    "getty.target", "console-getty.service", "sys-kernel-debug.mount",
     "apt-daily.timer", "apt-daily-upgrade.timer",
 )  # fmt: skip
 RUNTIMES = ("crun", "runc")
@@ -48,6 +48,10 @@ cat >"$1/etc/apt/sources.list.d/debian.sources" <<'EOF'
 {archive.deb822_sources(release)}EOF
 cat >"$1/etc/apt/apt.conf.d/90archive" <<'EOF'
 {archive.apt_options()}EOF
+# Podman's own network must not be the one that this container itself is in.
+mkdir -p "$1/etc/containers/containers.conf.d"
+printf '[network]\ndefault_subnet = "10.213.0.0/24"\n' \
+    >"$1/etc/containers/containers.conf.d/50-nested.conf"
 mkdir "$1/etc/systemd/system/ssh.service.d"
 cat >"$1/etc/systemd/system/ssh.service.d/host-keys.conf" <<'EOF'
 # Each container makes keys of its own.
