@@ -130,6 +130,7 @@ def test_a_broken_manifest_is_an_error_of_ours(desired: list[Json], observed: li
         ("20260916-1~bpo13+1", "20260110", True),
         ("6.18~rc4", "6.18", False),
         ("4.4+ds1-1", "4.4", True),
+        ("7.2-0~exp1", "7.2", True),
     ],
 )
 def test_minimum_is_compared_as_far_as_it_says(version: str, minimum: str, met: bool) -> None:
@@ -152,7 +153,7 @@ def versions(chance: random.Random) -> tuple[str, str]:
 @pytest.mark.skipif(shutil.which("dpkg") is None, reason="dpkg is the reference")
 def test_order_is_that_of_dpkg() -> None:
     chance = random.Random(20261121)  # noqa: S311
-    for _ in range(400):
+    for _ in range(200):
         left, right = versions(chance)
         word = {-1: "lt", 0: "eq", 1: "gt"}[debver.compare(left, right)]
         done = subprocess.run(["dpkg", "--compare-versions", left, word, right], check=False)
@@ -160,6 +161,7 @@ def test_order_is_that_of_dpkg() -> None:
 
 
 def test_order_is_total() -> None:
+    assert debver.compare("1", "1-0") == 0
     chance = random.Random(7)  # noqa: S311
     for _ in range(2000):
         (a, b), (c, _) = versions(chance), versions(chance)
