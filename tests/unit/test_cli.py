@@ -95,6 +95,10 @@ def test_the_exit_code_of_plan(host: str, words: list[str], code: int) -> None:
     assert stroke(backend(plan=only("plan", host)), "plan", "hosts.ini", *words).exit_code == code
 
 
+def test_changes_on_one_host_do_not_hide_the_failure_of_another() -> None:
+    assert stroke(backend(), "plan", "hosts.ini", "--detailed-exitcode").exit_code == 4
+
+
 @pytest.mark.parametrize(("host", "code"), [("fresh", 0), ("fails", 3), ("unproven", 6)])
 def test_the_exit_code_of_provision(host: str, code: int) -> None:
     found = backend(plan=only("plan", host), site=only("site", host))

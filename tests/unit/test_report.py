@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 from stroke.document import document
 from stroke.errors import CATALOGUE, Exit, Problem
-from stroke.events import Event
+from stroke.events import REDACTED, Event
 from stroke.report import ORDER, HostRun, Run, fold, mark_applied, merge, publish, stop, worst
 
 from tests.unit.playing import DATA, ROOT, event, folded, published, recorded
@@ -143,6 +143,12 @@ def test_the_report_fits_its_schema(code: Exit) -> None:
     jsonschema.validate(report, schema())
     assert json.loads(json.dumps(report)) == report
     assert report["exit_code"] == int(code)
+
+
+def test_the_report_holds_no_secret() -> None:
+    host = publish(HostRun("box1"), {"profile": {"engine": {"hf_token": "a"}, "tokens": 3}})
+    report = document("plan", "1.0", Run(hosts={"box1": host}), Exit.OK)
+    assert report["hosts"][0]["profile"] == {"engine": {"hf_token": REDACTED}, "tokens": 3}
 
 
 def test_the_schema_refuses_what_is_not_a_report() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import time
+from types import FrameType
 from typing import Any
 
 from .console import Console
@@ -25,11 +27,15 @@ def up(chosen: SandboxOptions) -> int:
     def progress(sentence: str) -> None:
         console.say(f"{clock(time.monotonic() - began):>6}  {sentence}")
 
-    box = Sandbox(chosen, progress)
-    inventory = box.up()
+    signal.signal(signal.SIGTERM, _stop)  # like Ctrl-C: what was started is taken down again
+    inventory = Sandbox(chosen, progress).up()
     console.line(str(inventory))
     console.hint("Next:", f"stroke provision {shlex.quote(str(inventory))}")
     return int(Exit.OK)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def down(chosen: SandboxOptions) -> int:
