@@ -145,7 +145,7 @@ def _container(settings: Json) -> Iterator[tuple[str, str]]:
             yield "Tmpfs", directory
     if definition["shm_size"]:
         yield "ShmSize", definition["shm_size"]
-    yield "PidsLimit", "4096"
+    yield "PidsLimit", "0"  # the service's TasksMax counts them
     yield "Volume", f"{settings['models_path']}:/models:ro"
     yield "Volume", f"{settings['cache_path']}:/cache"
     yield "PublishPort", f"{address}:{settings['port']}:{definition['port']}"

@@ -104,7 +104,7 @@ def model_items(plan: list[Json], store: Json) -> list[Json]:
     """The manifest's items: the store, each model, and the record that tells which one it is."""
     base = {"role": "model_store", "stage": "prepare"}
     root = {"mode": "0644", "owner": "root", "group": "root"}
-    owned = {"mode": "0755", "owner": store["owner"], "group": store["owner"]}
+    owned = {"mode": "0755", "owner": store["owner"], "group": "root"}
     reason = "models are on the host before the service starts"
     items: list[Json] = [
         base | owned | {"kind": "directory", "path": store["path"], "reason": reason}
