@@ -89,7 +89,7 @@ def test_the_server_is_on_loopback_and_ends(repository: PackageRepository, serve
         url = repository.key_url.replace("10.0.2.2", "127.0.0.1")
         with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310 - our own server
             assert answer.read() == (served / "rocm.gpg.key").read_bytes()
-        listening = f"0100007F:{repository.port:04X}"
+        listening = f" 0100007F:{repository.port:04X} 00000000:0000 0A "
         assert listening in Path("/proc/net/tcp").read_text()
     finally:
         repository.stop()

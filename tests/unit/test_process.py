@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import distro
 import pytest
 from stroke.errors import StrokeError
@@ -53,7 +55,14 @@ def test_a_failure_carries_the_programs_last_words() -> None:
 
 
 def test_a_program_never_waits_for_the_terminal() -> None:
-    assert run(["cat"], timeout=20).stdout == ""
+    saved, (reading, writing) = os.dup(0), os.pipe()
+    os.dup2(reading, 0)  # somebody's terminal, on which nobody types
+    try:
+        assert run(["cat"], timeout=20).stdout == ""
+    finally:
+        os.dup2(saved, 0)
+        for descriptor in (saved, reading, writing):
+            os.close(descriptor)
     assert run(["cat"], stdin="given").stdout == "given"
 
 

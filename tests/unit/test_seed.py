@@ -78,6 +78,7 @@ def test_cloud_init_finds_user_key_and_name(tmp_path: Path, host_key: Path) -> N
     assert data["users"][0]["name"] == "admin"
     assert data["users"][0]["ssh_authorized_keys"] == ["ssh-ed25519 BBBB me"]
     assert data["users"][0]["sudo"] == "ALL=(ALL) NOPASSWD:ALL"
+    assert data["users"][0]["lock_passwd"] is True
     assert data["ssh_keys"] == {
         "ed25519_private": "PRIVATE\n",
         "ed25519_public": "ssh-ed25519 AAAA box",
