@@ -25,8 +25,8 @@ INTRODUCTION = """\
 Set them in the inventory, in `group_vars`, or with `-e`. All are optional. An unknown name or a
 wrong type is refused before anything is changed ([STK-301, STK-302](errors.md)).
 
-"Worked out" as a default means that the playbooks compute the value from the host's facts, the
-catalogue and the other variables; set it only to overrule that.
+Where the default is empty, `null` or "worked out", the playbooks compute the value from the host's
+facts, the catalogue and the other variables.
 """
 
 
@@ -55,12 +55,25 @@ def plain(value: object) -> str:
     return '""' if value == "" else str(value)
 
 
-def table(options: dict[str, Any]) -> str:
+def real_defaults(role: str) -> dict[str, Any]:
+    path = ROOT / "roles" / role / "defaults" / "main.yml"
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+
+
+def default_of(option: dict[str, Any], real: object) -> str:
+    """What the specification states, else null, else something that only a run can tell."""
+    if option.get("required"):
+        return "required"
+    if "default" in option:
+        return f"`{plain(option['default'])}`"
+    return "`null`" if real is None else "worked out"
+
+
+def table(role: str, options: dict[str, Any]) -> str:
     rows = ["| variable | type | default | meaning |", "| --- | --- | --- | --- |"]
+    real = real_defaults(role)
     for name, option in options.items():
-        default = f"`{plain(option['default'])}`" if "default" in option else "worked out"
-        if option.get("required"):
-            default = "required"
+        default = default_of(option, real.get(name))
         meaning = sentences(option["description"])
         rows.append(f"| `{name}` | {kind(option)} | {default} | {meaning} |")
         for sub, inner in option.get("options", {}).items():
@@ -73,7 +86,7 @@ def table(options: dict[str, Any]) -> str:
 def readme(role: str) -> str:
     """The role's README: its own words around a generated table."""
     entry = main_entry(role)
-    block = f"{BEGIN}\n{table(entry.get('options', {}))}\n{END}"
+    block = f"{BEGIN}\n{table(role, entry.get('options', {}))}\n{END}"
     path = ROOT / "roles" / role / "README.md"
     if not path.is_file():
         words = sentences(entry.get("description", entry["short_description"]))
@@ -90,7 +103,7 @@ def variables() -> str:
     for role in ORDER:
         entry = main_entry(role)
         if options := entry.get("options"):
-            parts.append(f"## {role}\n\n{entry['short_description']}.\n\n{table(options)}\n")
+            parts.append(f"## {role}\n\n{entry['short_description']}.\n\n{table(role, options)}\n")
     return "\n".join(parts)
 
 

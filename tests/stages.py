@@ -131,7 +131,7 @@ def run(stage: Stage, board: Board) -> None:
 def environment() -> dict[str, str]:
     """The tools of this virtual environment come first, whoever started us."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
 
 
 def last_line(name: str) -> str:
