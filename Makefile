@@ -51,7 +51,7 @@ demo-packages:
 test-packages:
 	@tests/need-packages $(TEST_PACKAGES)
 
-$(VENV)/.installed: constraints.txt pyproject.toml
+$(VENV)/.installed: constraints.txt
 	@tests/need-packages python3-venv
 	@echo "installing Python packages in $(VENV)"
 	@$(PYTHON) -m venv --clear $(VENV)

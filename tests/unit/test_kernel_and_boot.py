@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from facts import GIB, strix_halo
-from plugins import ROLES, plugin
+from tests.unit.facts import GIB, strix_halo
+from tests.unit.plugins import ROLES, plugin
 
 kernel = plugin("kernel", "kernel")
 guard = plugin("boot_guard", "boot_guard")

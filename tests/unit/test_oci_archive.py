@@ -6,15 +6,13 @@ import gzip
 import hashlib
 import io
 import json
-import sys
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from plugins import plugin
+from tests.unit.plugins import plugin
 
 oci = plugin("inference_server", "oci_archive")
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from facts import GIB, strix_halo
-from plugins import ROLES, plugin
+from tests.unit.facts import GIB, strix_halo
+from tests.unit.plugins import ROLES, plugin
 
 profile = plugin("host_profile", "host_profile")
 CATALOG = profile.load_catalog(str(ROLES / "host_profile" / "files" / "catalog"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ import jinja2
 import pytest
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parent))
-from plugins import ROLES, plugin
+from tests.unit.plugins import ROLES, plugin
 
 server = plugin("inference_server", "inference_server")
 refusals = plugin("inference_server", "refusals")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from plugins import plugin
+from tests.unit.plugins import plugin
 
 access = plugin("gpu_access", "gpu_access")
 runtime = plugin("container_runtime", "container_runtime")

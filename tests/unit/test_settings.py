@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from plugins import ROLES, plugin
+from tests.unit.plugins import ROLES, plugin
 
 settings = plugin("host_profile", "settings")
 

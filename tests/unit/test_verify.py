@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from plugins import plugin
+from tests.unit.plugins import plugin
 
 verify = plugin("host_verify", "verify")
 evidence = plugin("host_verify", "evidence")
