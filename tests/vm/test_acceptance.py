@@ -1,0 +1,135 @@
+"""What `make test` has no time for: other ways to start, other guests, an interrupt."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from stroke.sandbox import SandboxOptions
+
+from tests.vm.guest import ROOT, Guest, children, interrupt, start
+
+pytestmark = pytest.mark.slow
+BIN = Path(sys.executable).parent
+
+
+@contextmanager
+def booted(state: Path, options: SandboxOptions) -> Iterator[Guest]:
+    guest = start(state, options)
+    try:
+        yield guest
+    finally:
+        guest.sandbox.down()
+
+
+def test_plain_ansible_playbook_takes_a_fresh_guest_to_the_same_state(tmp_path: Path) -> None:
+    with booted(tmp_path, SandboxOptions(name="stroke-plain")) as guest:
+        command = [BIN / "ansible-playbook", "-i", guest.inventory, "site.yml"]
+        first = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert first.returncode == 0, first.stdout[-5000:] + first.stderr[-5000:]
+        plan = guest.stroke("plan", "--detailed-exitcode")
+        assert plan.status == 0, plan
+        second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert re.search(r"changed=0 .*failed=0", second.stdout), second.stdout[-5000:]
+
+
+@pytest.fixture(scope="module")
+def wheel_command(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel in an empty environment, behind a link as pipx makes it."""
+    place = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", place, ROOT],
+        check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    (wheel,) = place.glob("*.whl")
+    venv.create(place / "venv", with_pip=True)
+    subprocess.run([place / "venv/bin/pip", "install", "--quiet", wheel], check=True)
+    link = place / "stroke"
+    link.symlink_to(place / "venv/bin/stroke")
+    return link
+
+
+def test_wheel_provisions_a_guest_and_survives_an_interrupt(
+    wheel_command: Path, tmp_path: Path
+) -> None:
+    with booted(tmp_path, SandboxOptions(name="stroke-wheel")) as guest:
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        environment = {"PATH": "/usr/bin:/bin", "HOME": os.fspath(elsewhere), "NO_COLOR": "1"}
+        command = [wheel_command, "provision", guest.inventory, "--yes", "--json"]
+        process = subprocess.Popen(
+            command, cwd=elsewhere, env=environment, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, start_new_session=True,
+        )  # fmt: skip
+        wait_for_package_work(guest)
+        before = children(process.pid)
+        assert any("ansible-playbook" in words for words in before)
+        interrupt(process)
+        stdout, stderr = process.communicate(timeout=120)
+        assert process.returncode == 130, stderr
+        assert json.loads(stdout)["hosts"][0]["interrupted_in"], stdout
+        assert "next run continues" in stderr
+        assert running_playbooks(guest.inventory) == []
+        again = subprocess.run(
+            command, cwd=elsewhere, env=environment, capture_output=True, text=True, check=False
+        )
+        assert again.returncode == 0, again.stdout[-5000:] + again.stderr[-5000:]
+        (host,) = json.loads(again.stdout)["hosts"]
+        assert host["endpoint"]["completion"]["tokens"] > 0
+
+
+def wait_for_package_work(guest: Guest, seconds: float = 900) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if guest.run("pgrep -x dpkg || true"):
+            return
+        time.sleep(2)
+    raise AssertionError("no package work began")
+
+
+def running_playbooks(inventory: Path) -> list[str]:
+    listing = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True, check=True)
+    return [line for line in listing.stdout.splitlines()
+            if "ansible-playbook" in line and str(inventory) in line]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (SandboxOptions(name="stroke-bookworm", release="bookworm"), "STK-401"),
+        (SandboxOptions(name="stroke-small-boot", boot_mib=160), "STK-403"),
+        (SandboxOptions(name="stroke-small-disk", disk_gib=3), "STK-404"),
+    ],
+    ids=["debian-12", "boot-too-small", "disk-too-small"],
+)
+def test_unfit_guest_is_refused_before_a_change(
+    options: SandboxOptions, code: str, tmp_path: Path
+) -> None:
+    with booted(tmp_path, options) as guest:
+        before = guest.fingerprint()
+        result = guest.stroke("provision", "--yes")
+        assert result.codes == [code], result
+        assert result.status == 5, result
+        assert all(problem["hint"] for problem in result.host["problems"])
+        assert guest.fingerprint() == before
+
+
+def test_debian_testing_with_its_own_kernel_and_rocm(tmp_path: Path) -> None:
+    """Kernel 7.2 is native there, and rocminfo really is ROCm 7.2."""
+    options = SandboxOptions(name="stroke-testing", release="forky")
+    with booted(tmp_path, options) as guest:
+        result = guest.stroke("provision", "--yes", "-e", "rocm_source=distro")
+        assert result.status == 0, result
+        assert guest.run("dpkg-query -W -f '${Version}' rocminfo").startswith("7.")
+        assert not guest.run("ls /etc/apt/sources.list.d/stroke-* 2>/dev/null || true")
+        second = guest.stroke("provision", "--yes", "--full", "-e", "rocm_source=distro")
+        assert (second.status, second.host["changed"]) == (0, 0), second
