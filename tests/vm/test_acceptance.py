@@ -33,7 +33,7 @@ def booted(state: Path, options: SandboxOptions) -> Iterator[Guest]:
 
 def test_plain_ansible_playbook_takes_a_fresh_guest_to_the_same_state(tmp_path: Path) -> None:
     with booted(tmp_path, SandboxOptions(name="stroke-plain")) as guest:
-        command = [BIN / "ansible-playbook", "-i", guest.inventory, "site.yml"]
+        command: list[str | Path] = [BIN / "ansible-playbook", "-i", guest.inventory, "site.yml"]
         first = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert first.returncode == 0, first.stdout[-5000:] + first.stderr[-5000:]
         plan = guest.stroke("plan", "--detailed-exitcode")
@@ -65,7 +65,7 @@ def test_wheel_provisions_a_guest_and_survives_an_interrupt(
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()
         environment = {"PATH": "/usr/bin:/bin", "HOME": os.fspath(elsewhere), "NO_COLOR": "1"}
-        command = [wheel_command, "provision", guest.inventory, "--yes", "--json"]
+        command: list[str | Path] = [wheel_command, "provision", guest.inventory, "--yes", "--json"]
         process = subprocess.Popen(
             command, cwd=elsewhere, env=environment, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, start_new_session=True,
