@@ -98,7 +98,7 @@ def board(
     """The live display: one line per host, the busy ones first if they do not all fit."""
     hosts = sorted(run.hosts.values(), key=lambda host: not host.task)
     width, room = size[0], max(1, size[1] - 4)
-    grid = Table.grid(padding=(0, 1))
+    grid = Table.grid(padding=(0, 2, 0, 0))
     grid.width = width - 4  # the ^C that a terminal echoes must not wrap and spoil the display
     grid.add_column(width=1, no_wrap=True)
     grid.add_column(no_wrap=True, max_width=28, overflow="ellipsis")

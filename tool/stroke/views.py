@@ -40,6 +40,7 @@ STATUS_STYLE = {
     "warning": "yellow",
     "interrupted": "yellow",
 }
+NAMELESS = ("user", "image")  # names of these kinds do not say what they are
 STAGE_TITLE = {
     "prepare": "Prepare the host",
     "reboot": "After the reboot",
@@ -135,7 +136,8 @@ def changes(items: Sequence[Change], *, diff: bool = False) -> list[RenderableTy
 def sides(change: Change) -> Text:
     """`what: before → after`, or less where one side says nothing."""
     before, after = text.value(change.before), text.value(change.after)
-    line = Text(text.clean(change.what))
+    name = f"{change.kind} {change.what}" if change.kind in NAMELESS else change.what
+    line = Text(text.clean(name))
     plain = after in ("none", change.kind, "login")
     if change.before in (None, ""):
         return line if plain else line.append(f"  {after}", style="cyan")
@@ -192,9 +194,10 @@ def warnings(host: HostRun) -> list[RenderableType]:
     found: list[RenderableType] = []
     for item in host.profile.get("warnings") or []:
         data = item if isinstance(item, Mapping) else {"what": item}
-        line = Text.assemble(("warning: ", "bold yellow"), text.clean(data.get("what", "")))
+        what = text.clean(data.get("what", "")).rstrip(".")
+        line = Text.assemble(("warning: ", "bold yellow"), what)
         if data.get("hint"):
-            line.append(f" Hint: {text.clean(data['hint'])}")
+            line.append(f". Hint: {text.clean(data['hint'])}")
         found.append(line)
     return found
 
