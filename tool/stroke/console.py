@@ -119,9 +119,9 @@ class Console:
         return getpass.getpass(f"{question}: ")
 
     @contextmanager
-    def follow(self, title: str, *, diff: bool = False) -> Iterator[Follower]:
-        """Show a run while it goes on."""
-        follower = Follower(self, title, diff=diff)
+    def follow(self, title: str, *, diff: bool = False, stages: bool = True) -> Iterator[Follower]:
+        """Show a run while it goes on; one that only looks at hosts has no stages."""
+        follower = Follower(self, title, diff=diff, stages=stages)
         if self.plain:
             yield follower
             return
@@ -139,11 +139,12 @@ class Console:
 class Follower:
     """Folds the events of one run and shows them as they come."""
 
-    def __init__(self, console: Console, title: str, *, diff: bool) -> None:
+    def __init__(self, console: Console, title: str, *, diff: bool, stages: bool) -> None:
         self.run = Run()
         self._console = console
         self._title = title
         self._diff = diff
+        self._stages = stages
         self._note = ""
         self._tracker = progress.Tracker()
         unicode = (console.err.encoding or "").lower().startswith("utf")
@@ -176,7 +177,15 @@ class Follower:
     def render(self) -> RenderableType:
         """The live display as it is now."""
         size = (self._console.err.width, shutil.get_terminal_size().lines)
-        return progress.board(self._title, self.run, self._tracker, self._spinner, size, self._note)
+        return progress.board(
+            self._title,
+            self.run,
+            self._tracker,
+            self._spinner,
+            size,
+            self._note,
+            stages=self._stages,
+        )
 
     def _print(self, line: Text) -> None:
         self._console.err.print(line, soft_wrap=self._console.plain)

@@ -94,6 +94,8 @@ def board(
     spinner: Spinner,
     size: tuple[int, int],
     note: str = "",
+    *,
+    stages: bool = True,
 ) -> RenderableType:
     """The live display: one line per host, the busy ones first if they do not all fit."""
     hosts = sorted(run.hosts.values(), key=lambda host: not host.task)
@@ -102,14 +104,14 @@ def board(
     grid.width = width - 4  # the ^C that a terminal echoes must not wrap and spoil the display
     grid.add_column(width=1, no_wrap=True)
     grid.add_column(no_wrap=True, max_width=28, overflow="ellipsis")
-    grid.add_column(no_wrap=True, min_width=11)
+    grid.add_column(no_wrap=True, min_width=11 if stages else 0)
     grid.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
     grid.add_column(no_wrap=True, justify="right", min_width=7)
     total = text.clock(tracker._now() - tracker.began)
     if not hosts:
         grid.add_row(spinner, title, "", Text("starting ansible", style="dim"), total)
     for host in hosts[:room]:
-        grid.add_row(*_row(host, tracker, spinner))
+        grid.add_row(*_row(host, tracker, spinner, stages))
     parts: list[RenderableType] = [grid]
     if len(hosts) > room:
         parts.append(Text(f"  and {text.count(len(hosts) - room, 'more host')}", style="dim"))
@@ -122,8 +124,10 @@ def board(
     return Group(*parts)
 
 
-def _row(host: HostRun, tracker: Tracker, spinner: Spinner) -> tuple[RenderableType, ...]:
-    number = STAGES.index(host.stage) + 1 if host.stage in STAGES else 0
+def _row(
+    host: HostRun, tracker: Tracker, spinner: Spinner, stages: bool
+) -> tuple[RenderableType, ...]:
+    number = STAGES.index(host.stage) + 1 if stages and host.stage in STAGES else 0
     stage = f"{host.stage} {number}/{len(STAGES)}" if number else ""
     if host.failure:
         return (Text("x", "red"), host.name, stage, Text(host.failure.what, "red"), "")

@@ -172,7 +172,8 @@ class Session:
             passwords=self._passwords,
             keep=options.keep,
         )
-        with self.console.follow(title, diff=options.diff) as follower:
+        stages = playbook == "site"
+        with self.console.follow(title, diff=options.diff, stages=stages) as follower:
             listener = _Listener(follower, self.kept, gentle=job.gentle)
             outcome = self.backend.run(job, listener)
         run = follower.run
