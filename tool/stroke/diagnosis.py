@@ -50,10 +50,15 @@ RULES = (
     ),
     _rule(
         "STK-204",
-        r"missing sudo password|sudo: a password is required|incorrect sudo password"
-        r"|sorry, a password is required|duplicate become password prompt"
+        r"incorrect sudo password|duplicate become password prompt",
+        "sudo on {host} did not accept the password",
+        "it is the password of the login user on the host; run again and type it once more",
+    ),
+    _rule(
+        "STK-204",
+        r"missing sudo password|a password is required"
         r"|timeout \(\d+s\) waiting for privilege escalation",
-        "sudo on {host} needs the right password",
+        "sudo on {host} needs a password",
         "run again with --ask-become-pass (-K)",
     ),
     _rule(
