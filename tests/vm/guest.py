@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,6 @@ class Guest:
 
     sandbox: Sandbox
     state: Path
-    _extra: dict[str, str] = field(default_factory=dict)
 
     @property
     def inventory(self) -> Path:
@@ -72,12 +71,18 @@ class Guest:
     def environment(self) -> dict[str, str]:
         """Plain words, and a state directory of its own."""
         quiet = {"NO_COLOR": "1", "TERM": "dumb", "XDG_STATE_HOME": os.fspath(self.state)}
-        return {**os.environ, **quiet, **self._extra}
+        return {**os.environ, **quiet}
 
-    def stroke(self, *arguments: str | Path, hosts: str | Path | None = None) -> Result:
+    def stroke(
+        self,
+        *arguments: str | Path,
+        hosts: str | Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Result:
         """Run the command line as a user would, with the JSON report on stdout."""
         run = subprocess.run(
-            self.command(*arguments, hosts=hosts), cwd=ROOT, env=self.environment,
+            self.command(*arguments, hosts=hosts), cwd=ROOT,
+            env={**self.environment, **(environment or {})},
             capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         print(run.stderr, file=sys.stderr)

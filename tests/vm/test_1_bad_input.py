@@ -31,6 +31,11 @@ def host_variable(guest: Guest, name: str) -> str:
     return found[1]
 
 
+def new_connections(place: Path) -> dict[str, str]:
+    """No connection of an earlier run is used again: it would need neither key."""
+    return {"ANSIBLE_SSH_CONTROL_PATH_DIR": os.fspath(place / "cp")}
+
+
 def copy_of_inventory(guest: Guest, target: Path, pattern: str, replacement: str) -> Path:
     text, count = re.subn(pattern, replacement, guest.inventory.read_text(), flags=re.M)
     assert count == 1, pattern
@@ -80,7 +85,7 @@ def test_wrong_login_key(guest: Guest, tmp_path: Path) -> None:
     inventory = copy_of_inventory(
         guest, tmp_path / "hosts.yml", r"(ansible_ssh_private_key_file): .*", rf'\1: "{key}"'
     )
-    result = guest.stroke("plan", hosts=inventory)
+    result = guest.stroke("plan", hosts=inventory, environment=new_connections(tmp_path))
     assert result.status == 4, result
     assert result.codes == ["STK-202"]
 
@@ -95,7 +100,7 @@ def test_changed_host_key(guest: Guest, tmp_path: Path) -> None:
         guest, tmp_path / "hosts.yml", re.escape(os.fspath(guest.sandbox.login().known_hosts)),
         os.fspath(known_hosts),
     )  # fmt: skip
-    result = guest.stroke("plan", hosts=inventory)
+    result = guest.stroke("plan", hosts=inventory, environment=new_connections(tmp_path))
     assert result.status == 4, result
     assert result.codes == ["STK-203"]
 
