@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
+import pty
+import sys
+import time
 from collections.abc import Mapping
 
 import pytest
@@ -15,7 +20,7 @@ from stroke.errors import Problem
 from stroke.events import Event
 from stroke.report import Change, HostRun, Run, merge
 
-from tests.unit.playing import event, folded, recorded
+from tests.unit.playing import ROOT, event, folded, recorded
 
 
 def drawn(renderable: RenderableType, width: int = 80) -> list[str]:
@@ -251,3 +256,32 @@ def test_memory_for_people() -> None:
         "1.5 GiB",
         "",
     )
+
+
+def answered(typed_before: bytes, typed_after: bytes) -> str:
+    """What a question on a terminal got, with keys pressed before and after it was shown."""
+    code = (
+        "import time; from stroke.console import Console; time.sleep(1.5);"
+        "print('yes' if Console().confirm('Apply?') else 'no')"
+    )
+    pid, terminal = pty.fork()
+    if pid == 0:
+        env = {**os.environ, "PYTHONPATH": str(ROOT / "tool"), "TERM": "xterm"}
+        os.execve(sys.executable, [sys.executable, "-c", code], env)  # noqa: S606
+    os.write(terminal, typed_before)
+    seen = b""
+    while b"[y/N]" not in seen:
+        seen += os.read(terminal, 1024)
+    time.sleep(0.3)
+    os.write(terminal, typed_after)
+    with contextlib.suppress(OSError):
+        while part := os.read(terminal, 1024):
+            seen += part
+    os.waitpid(pid, 0)
+    return seen.decode().split()[-1]
+
+
+def test_only_an_answer_to_the_question_counts() -> None:
+    assert answered(b"", b"y\n") == "yes"
+    assert answered(b"", b"\n") == "no"
+    assert answered(b"y\n", b"n\n") == "no", "typed before the question was there"

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from rich.console import Console as Rich
@@ -105,7 +105,8 @@ class Console:
         self.err.file.write(traceback.format_exc())
 
     def confirm(self, question: str) -> bool:
-        """Ask; anything but yes is no."""
+        """Ask; anything but yes is no, and so is what was typed before the question was there."""
+        _forget_typed(sys.stdin)
         try:
             answer = self.err.input(Text(f"{question} [y/N] ", style="bold"))
         except EOFError:
@@ -207,6 +208,13 @@ def _diff_of(event: Event) -> str:
             names = (str(diff.get("before_header") or ""), str(diff.get("after_header") or ""))
             found.append("\n".join(difflib.unified_diff(before, after, *names, lineterm="")))
     return "\n".join(part for part in found if part)
+
+
+def _forget_typed(file: Any) -> None:
+    import termios
+
+    with suppress(termios.error, OSError, ValueError):
+        termios.tcflush(file.fileno(), termios.TCIFLUSH)
 
 
 def _emit(console: Rich, renderable: RenderableType) -> None:
