@@ -233,7 +233,7 @@ def test_what_stroke_installed_is_what_was_not_there_before() -> None:
         },
         "container_runtime": {"podman": "5.4.2"},
     }
-    found = {p["name"]: p["before"] for p in preflight.installed_packages(facts)}
+    found = {p["name"]: p["before"] for p in plugin("gpu_facts", "facts").installed_packages(facts)}
     assert found == {
         "firmware-amd-graphics": None,
         "linux-image-7.2.12": None,
