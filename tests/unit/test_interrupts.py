@@ -122,3 +122,27 @@ def test_an_interrupted_plan_says_that_nothing_was_changed(home: Path) -> None:
     assert code == 130
     assert "nothing was changed" in said
     assert run.marked() == []
+
+
+def test_a_closed_terminal_stops_the_run_and_keeps_its_report(home: Path) -> None:
+    run = Started(home, "provision", "hosts.ini", "-y", "-e", "nap=293")
+    run.wait_for("sleep 293")
+    for stream in (run.process.stdout, run.process.stderr):
+        assert stream is not None
+        stream.close()
+    run.process.send_signal(signal.SIGHUP)
+    assert run.process.wait(timeout=20) == 130
+    assert run.marked() == []
+    report = json.loads((run.state / "stroke/last-run/report.json").read_text(encoding="utf-8"))
+    assert report["hosts"][0]["interrupted_in"] == "Install the kernel"
+
+
+def test_a_reader_that_goes_away_does_not_stop_the_run(home: Path) -> None:
+    run = Started(home, "provision", "hosts.ini", "-y", "--json")
+    run.wait_for("ansible-playbook")
+    for stream in (run.process.stdout, run.process.stderr):
+        assert stream is not None
+        stream.close()
+    assert run.process.wait(timeout=60) == 0
+    report = json.loads((run.state / "stroke/last-run/report.json").read_text(encoding="utf-8"))
+    assert (report["status"], report["hosts"][0]["changed"]) == ("ok", 2)

@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TextIO, cast
 
 from rich.console import Console as Rich
 from rich.console import RenderableType
@@ -20,6 +20,7 @@ from . import progress, results, views
 from .errors import Problem
 from .events import Event
 from .report import Run, fold
+from .steady import Steady
 
 WIDTH_OF_A_PIPE = 1000  # never wrap in a file: its reader does, and grep wants whole lines
 
@@ -42,7 +43,7 @@ class Console:
     @property
     def can_ask(self) -> bool:
         """Whether somebody is there to answer."""
-        return sys.stdin.isatty() and sys.stderr.isatty()
+        return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
     def say(self, sentence: str) -> None:
         """Print a line of progress."""
@@ -230,10 +231,8 @@ def _emit(console: Rich, renderable: RenderableType) -> None:
 
 
 def _rich(file: Any) -> Rich:
-    reconfigure = getattr(file, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="replace")  # a terminal that lacks a character shows a question mark
     width = None
     if not file.isatty() and "COLUMNS" not in os.environ:
         width = WIDTH_OF_A_PIPE
-    return Rich(file=file, width=width, highlight=False, markup=False, emoji=False)
+    steady = cast("TextIO", Steady(file))
+    return Rich(file=steady, width=width, highlight=False, markup=False, emoji=False)
