@@ -22,6 +22,8 @@ from stroke.report import Change, HostRun, Run, merge
 
 from tests.unit.playing import ROOT, event, folded, recorded
 
+REFUSED = {"msg": "STK-401: too old. Hint: upgrade"}
+
 
 def drawn(renderable: RenderableType, width: int = 80) -> list[str]:
     out = Rich(file=io.StringIO(), width=width, markup=False, emoji=False, highlight=False)
@@ -168,6 +170,10 @@ def test_a_problem_without_a_hint_has_one_line() -> None:
             "box1  -                  Look  ok (40 s)",
         ),
         (event("runner_on_failed", task="Look"), "box1  -                  Look  failed"),
+        (
+            event("runner_on_failed", task="L", result=REFUSED),
+            "box1  -                  L  refused",
+        ),
         (event("runner_on_failed", ignored=True), "box1  -                    failed, ignored"),
         (event("runner_on_unreachable"), "box1  -                    unreachable"),
         (event("runner_on_ok", task="Look", duration=1), None),

@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from . import text
+from .diagnosis import message_of
+from .errors import Exit, Problem, exit_of
 from .events import STAGES, Event
 from .report import HostRun, Run
 
@@ -64,7 +66,7 @@ def log_line(event: Event, *, wide: int = 0) -> Text | None:
     if event.kind == "runner_on_unreachable":
         word, style = "unreachable", "red"
     elif event.kind == "runner_on_failed":
-        word, style = ("failed, ignored", "yellow") if event.ignored else ("failed", "red")
+        word, style = ("failed, ignored", "yellow") if event.ignored else (_failure(event), "red")
     elif event.changed:
         word, style = "changed", "yellow"
     elif event.kind == "runner_on_ok" and event.duration >= SLOW:
@@ -76,6 +78,13 @@ def log_line(event: Event, *, wide: int = 0) -> Text | None:
     if event.duration >= 1:
         line.append(f" ({text.duration(event.duration)})", style="dim")
     return line
+
+
+def _failure(event: Event) -> str:
+    """A host that a role refuses on purpose did not fail."""
+    problem = Problem.parse(message_of(event.result))
+    refused = problem is not None and exit_of(problem.code) in (Exit.REFUSED, Exit.USAGE)
+    return "refused" if refused else "failed"
 
 
 def heartbeat(run: Run, tracker: Tracker) -> list[Text]:
