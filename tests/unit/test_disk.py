@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from stroke.disk import base_disk, boot_sector, partition_table
+from stroke.disk import BaseDisk, Progress, base_disk, boot_sector, overlay, partition_table
+from stroke.disk_build import recipe_from
 from stroke.errors import StrokeError
 from stroke.guest_recipe import SEED_SERIAL, Recipe
 from stroke.host_apt import Archive
@@ -85,15 +88,63 @@ def test_a_cloud_disk_leaves_user_and_seed_to_cloud_init() -> None:
     assert not {"etc/sudoers.d/admin", "usr/local/sbin/sandbox-seed"} & set(recipe.files())
 
 
-def test_building_without_root_says_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_recipe_survives_the_way_to_the_builder() -> None:
+    archive = Archive(settings=("a;", "b;"), certificates=(Path("/usr/local/ca.crt"),))
+    recipe = Recipe("forky", archive, boot_mib=96, cloud_init=True)
+    assert recipe_from(json.loads(json.dumps(asdict(recipe), default=str))) == recipe
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr("stroke.disk.as_root", lambda: ["env"])
+    return tmp_path / "cache/stroke/disks"
+
+
+def never(recipe: Recipe, disk: BaseDisk, progress: Progress) -> None:
+    pytest.fail("a disk that was not built is not booted")
+
+
+def test_a_failed_build_says_why_and_leaves_nothing(tmp_path: Path, cache: Path) -> None:
+    tool = tmp_path / "mmdebstrap"
+    tool.write_text("#!/bin/sh\necho 'E: no archive' >&2\nexit 25\n")
+    tool.chmod(0o755)
+    recipe = Recipe("trixie", Archive())
+    with pytest.raises(StrokeError, match=r"mmdebstrap failed .*no archive") as caught:
+        base_disk(recipe, lambda sentence: None, never)
+    assert caught.value.code == "STK-704"
+    assert [path.name for path in cache.iterdir()] == [f"{recipe.name}.lock"]
+
+
+def test_a_disk_that_does_not_boot_is_not_kept(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-    with pytest.raises(StrokeError) as caught:
-        base_disk(Recipe("trixie", Archive()), lambda sentence: None, lambda *given: None)
-    assert caught.value.code == "STK-701"
-    assert "sudo" in (caught.value.hint or "")
-    assert list((tmp_path / "stroke/disks").glob("*")) == [
-        tmp_path / "stroke/disks" / f"{Recipe('trixie', Archive()).name}.lock"
+    def fail(recipe: Recipe, disk: BaseDisk, progress: Progress) -> None:
+        raise StrokeError("dead", code="STK-704")
+
+    monkeypatch.setattr("stroke.disk._build", lambda recipe, directory, progress: None)
+    with pytest.raises(StrokeError, match="dead"):
+        base_disk(Recipe("trixie", Archive()), lambda sentence: None, fail)
+    assert [path.suffix for path in cache.iterdir()] == [".lock"]
+
+
+@pytest.mark.skipif(which("qemu-io") is None, reason="qemu-utils is not installed")
+def test_an_overlay_grows_the_disk_and_never_cuts_it(tmp_path: Path) -> None:
+    base = tmp_path / "base.raw"
+    with base.open("wb") as handle:
+        handle.write(boot_sector(b"code", partition_table(2048, None)))
+        handle.truncate(2048 * 1024 * 1024)
+    overlay(base, tmp_path / "large.qcow2", 4, None, ours=True)
+    overlay(base, tmp_path / "small.qcow2", 1, None, ours=False)
+    sizes = [
+        json.loads(run(["qemu-img", "info", "--output=json", tmp_path / name]).stdout)
+        for name in ("large.qcow2", "small.qcow2")
     ]
+    assert [info["virtual-size"] >> 20 for info in sizes] == [4096, 2048]
+    flat = tmp_path / "flat.raw"
+    run(["qemu-img", "convert", "-O", "raw", tmp_path / "large.qcow2", flat])
+    with flat.open("rb") as handle:
+        sector = handle.read(512)
+    assert sector[:4] == b"code"
+    assert entries(sector) == [(0x80, 0x83, 2048, 4095 * 2048)]

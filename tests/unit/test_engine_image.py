@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from stroke import engine_image as module
 from stroke.engine_image import REFERENCE, engine_image, write_oci_archive
-from stroke.errors import StrokeError
 from stroke.host_apt import Archive
 
 
@@ -70,13 +69,3 @@ def test_packing_happens_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert len(said) == 1
     assert first.archive.is_file()
     assert [path.name for path in first.archive.parent.iterdir()] == ["llamacpp.oci.tar"]
-
-
-def test_packing_without_root_says_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-    with pytest.raises(StrokeError) as caught:
-        engine_image(Archive(), lambda sentence: None)
-    assert caught.value.code == "STK-701"

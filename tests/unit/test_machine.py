@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -38,6 +39,15 @@ def test_another_process_with_the_same_id_is_left_alone() -> None:
         recycled.stop(patience=0.2)
         assert stranger.poll() is None
         stranger.kill()
+
+
+def test_a_suspended_process_still_ends_politely(tmp_path: Path) -> None:
+    process = spawn(SLEEP, tmp_path / "log")
+    os.kill(process.pid, signal.SIGSTOP)
+    started = time.monotonic()
+    process.stop()
+    assert not process.alive
+    assert time.monotonic() - started < 10
 
 
 def test_a_process_that_ignores_the_polite_signal_is_killed(tmp_path: Path) -> None:

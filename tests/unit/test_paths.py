@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,23 @@ def test_homes_follow_the_standard(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_home() == Path("/c/stroke")
     assert sandbox_home() == tmp_path / ".local/state/stroke/sandbox"
+
+
+def test_a_lock_that_its_holder_removed_is_taken_anew(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    entered = threading.Event()
+    exclusive: list[bool] = []
+
+    def wait_for_it() -> None:
+        entered.set()
+        with locked(path):
+            exclusive.append(path.exists())
+
+    with locked(path):
+        waiting = threading.Thread(target=wait_for_it)
+        waiting.start()
+        entered.wait()
+        time.sleep(0.2)  # until it hangs on the lock that goes away now
+        path.unlink()
+    waiting.join(20)
+    assert exclusive == [True]

@@ -54,7 +54,8 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tools = tmp_path / "tools"
     tools.mkdir()
     stubs = {"qemu-system-x86_64": QEMU, "ssh": SSH, "ssh-keygen": KEYGEN}
-    for name in ("qemu-img", "qemu-io", "gpg", "apt-ftparchive", "dpkg-deb"):
+    stubs["qemu-img"] = '#!/bin/sh\necho \'{"format": "raw", "virtual-size": 4096}\'\n'
+    for name in ("qemu-io", "gpg", "apt-ftparchive", "dpkg-deb"):
         stubs[name] = SILENT
     for name, text in stubs.items():
         (tools / name).write_text(text)

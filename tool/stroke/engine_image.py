@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import io
 import json
-import os
 import tarfile
 import tempfile
 from collections.abc import Callable
@@ -14,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stroke.errors import StrokeError
 from stroke.host_apt import Archive
+from stroke.namespace import as_root
 from stroke.paths import built_whole, cache_home, locked
 from stroke.process import require, run
 
@@ -60,10 +59,7 @@ def engine_image(archive: Archive, progress: Callable[[str], None]) -> EngineIma
 
 
 def _layer(archive: Archive, target: Path) -> None:
-    if os.geteuid() != 0:
-        raise StrokeError("packing the sandbox's engine needs root", code="STK-701",
-                          hint="run `sudo stroke sandbox up` once")  # fmt: skip
-    require(["mmdebstrap"])
+    require(["mmdebstrap", "unshare"])
     source = f"deb {archive.uri} {_RELEASE} main\n"
     with tempfile.TemporaryDirectory(prefix="stroke-engine-") as name:
         sources, users, groups = Path(name, "sources.list"), Path(name, "p"), Path(name, "g")
@@ -73,7 +69,7 @@ def _layer(archive: Archive, target: Path) -> None:
         # Unpacked only: no package's scripts are needed to run one program.
         # fmt: off
         run([
-            "mmdebstrap", "--mode=root", "--variant=extract", "--quiet",
+            *as_root(), "mmdebstrap", "--mode=root", "--variant=extract", "--quiet",
             *(f"--aptopt={setting.rstrip(';')}" for setting in archive.settings),
             *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
             f"--include={','.join(_PACKAGES)}",
@@ -83,7 +79,7 @@ def _layer(archive: Archive, target: Path) -> None:
             '--customize-hook=rm -rf "$1"/var/lib/apt "$1"/var/cache "$1"/var/lib/dpkg '
             '"$1"/etc/apt "$1"/etc/dpkg',
             _RELEASE, target, sources,
-        ])
+        ], env={"SOURCE_DATE_EPOCH": "1704067200"})  # _EPOCH: no file is newer than that
         # fmt: on
 
 

@@ -90,7 +90,8 @@ SEAL = """\
 #!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 mount --all
-# As the installer's "only the drivers this machine needs": every initramfs is built twice by a kernel
+# As the installer's "only the drivers this machine needs": every initramfs is built twice by a \
+kernel
 # installation, and all drivers take minutes each on an emulated processor.
 echo MODULES=dep >/etc/initramfs-tools/conf.d/driver-policy
 update-grub >/dev/console 2>&1 && grub-editenv /boot/grub/grubenv create \\

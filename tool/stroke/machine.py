@@ -57,6 +57,7 @@ class Process:
                 break
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
+                os.kill(self.pid, signal.SIGCONT)  # a suspended process hears nothing else
             deadline = time.monotonic() + patience
             while self.alive and time.monotonic() < deadline:
                 time.sleep(0.05)

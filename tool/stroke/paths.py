@@ -30,9 +30,13 @@ def _base(variable: str, default: str) -> Path:
 def locked(path: Path) -> Iterator[None]:
     """Hold a file lock, so that two runs at once never build or start the same thing twice."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+    while True:
+        with path.open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            # Whoever held it before may have removed the file: then this lock guards nothing.
+            if path.exists() and path.stat().st_ino == os.fstat(handle.fileno()).st_ino:
+                yield
+                return
 
 
 @contextmanager

@@ -26,8 +26,8 @@ _PACKAGES: dict[str, tuple[str, str]] = {
     "gpgconf": ("gpgconf", "gnupg2"),
     "apt-ftparchive": ("apt-utils", "apt-utils"),
     "dpkg-deb": ("dpkg", "dpkg"),
-    "mkfs.vfat": ("dosfstools", "dosfstools"),
-    "mcopy": ("mtools", "mtools"),
+    "newuidmap": ("uidmap", "shadow-utils"),
+    "unshare": ("util-linux", "util-linux"),
 }
 
 
