@@ -191,6 +191,10 @@ def test_environment_that_is_removed_or_secret_is_refused(name: str) -> None:
         {"model": ""},
         {"model": "a;b"},
         {"served_model_name": 'x"y'},
+        {"models_path": "models"},
+        {"cache_path": "/a\nDevice=/dev/mem"},
+        {"cache_path": "/a:/b"},
+        {"model_digest": "a b"},
         {"bind": "localhost"},
         {"port": 0},
         {"extra_args": ["a\nb"]},
@@ -224,6 +228,18 @@ def test_unknown_ids_are_told_as_such() -> None:
     look = server.service_identity(facts, "stroke", ["render", "video"], None)
     assert not look["known"]
     assert look["groups"] == ["(id of render)", 44]
+
+
+def test_what_the_generator_says_is_shown_without_its_noise() -> None:
+    answer = {
+        "stderr": "quadlet-generator[7]: Loading source unit file /tmp/x/a.container\n"
+        "quadlet-generator[7]: unsupported key 'Bogus' in group 'Container'\n"
+    }
+    problem = refusals.generator_problem("/etc/a.container", answer)
+    assert problem["what"].endswith(
+        "/etc/a.container: unsupported key 'Bogus' in group 'Container'"
+    )
+    assert refusals.generator_problem("/a", {"msg": "no such program"})["what"].endswith("program")
 
 
 def test_a_failed_start_shows_the_engines_own_words() -> None:

@@ -22,6 +22,11 @@ NEWER_KEYS = {
     "HealthOnFailure": "--health-on-failure",
     "HealthRetries": "--health-retries",
     "HealthStartPeriod": "--health-start-period",
+    "HealthStartupCmd": "--health-startup-cmd",
+    "HealthStartupInterval": "--health-startup-interval",
+    "HealthStartupRetries": "--health-startup-retries",
+    "HealthStartupSuccess": "--health-startup-success",
+    "HealthStartupTimeout": "--health-startup-timeout",
     "HealthTimeout": "--health-timeout",
     "LogDriver": "--log-driver",
     "PidsLimit": "--pids-limit",
@@ -152,6 +157,12 @@ def _container(settings: Json) -> Iterator[tuple[str, str]]:
     for name, value in sorted(environment.items()):
         yield "Environment", systemd_word(f"{name}={value}")
     yield "HealthCmd", systemd_literal(json.dumps(health))
+    # Asked often until the first answer, then seldom: the unit is active as soon as it can be.
+    yield "HealthStartupCmd", systemd_literal(json.dumps(health))
+    yield "HealthStartupInterval", "5s"
+    yield "HealthStartupTimeout", "90s"
+    yield "HealthStartupRetries", "0"
+    yield "HealthStartupSuccess", "1"
     yield "HealthInterval", "30s"
     yield "HealthTimeout", "90s"
     yield "HealthRetries", "3"

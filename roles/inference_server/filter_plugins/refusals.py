@@ -14,6 +14,8 @@ REFERENCE = re.compile(r"[a-z0-9][A-Za-z0-9._:/@-]{0,254}")
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,190}")
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SECRET_NAME = re.compile(r"(TOKEN|API_KEY|PASSWORD|SECRET)$")
+HOST_PATH = re.compile(r"(/[A-Za-z0-9._@+-]+)+")
+DIGEST = re.compile(r"[A-Za-z0-9._/:-]*")
 PODMAN_EVENT = re.compile(r"\d{4}-\d\d-\d\d .* m=\+|time=.* level=warning|[0-9a-f]{64}$")
 SECRET_ARGUMENTS = {"--api-key", "--hf-token"}
 
@@ -34,6 +36,14 @@ def _named_problems(settings: Json) -> Iterator[Json]:
         if not pattern.fullmatch(value):
             what = f"{prefix}{key} is {value!r}" if value else f"{prefix}{key} is not set"
             yield _problem("STK-302", what, f"it has to match {pattern.pattern}")
+    for key, pattern in (
+        ("models_path", HOST_PATH),
+        ("cache_path", HOST_PATH),
+        ("model_digest", DIGEST),
+    ):
+        if not pattern.fullmatch(settings[key] or ""):
+            hint = f"it has to match {pattern.pattern}"
+            yield _problem("STK-302", f"{prefix}{key} is {settings[key]!r}", hint)
     served = settings["served_model_name"]
     if served and not MODEL_NAME.fullmatch(served):
         hint = f"it has to match {MODEL_NAME.pattern}"
@@ -97,8 +107,24 @@ def start_problem(name: str, journal: str) -> Json:
     )
 
 
+def generator_problem(path: str, answer: Json) -> Json:
+    """Why the host's generator drops the unit, without the names of files that are already gone."""
+    words = [
+        line.split("]: ", 1)[-1]
+        for line in str(answer.get("stderr") or answer.get("msg") or "no answer").splitlines()
+        if "Loading source unit file" not in line
+    ]
+    what = f"Podman's generator does not accept {path}: {' '.join(words).strip()}"
+    hint = "a setting has no place in a unit of this Podman; podman --version tells which one it is"
+    return _problem("STK-603", what, hint)
+
+
 class FilterModule:
     """Registers the filters with Ansible."""
 
     def filters(self) -> Json:
-        return {"inference_problems": inference_problems, "start_problem": start_problem}
+        return {
+            "inference_problems": inference_problems,
+            "generator_problem": generator_problem,
+            "start_problem": start_problem,
+        }
