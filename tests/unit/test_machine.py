@@ -44,6 +44,8 @@ def test_another_process_with_the_same_id_is_left_alone() -> None:
 def test_a_suspended_process_still_ends_politely(tmp_path: Path) -> None:
     process = spawn(SLEEP, tmp_path / "log")
     os.kill(process.pid, signal.SIGSTOP)
+    while "State:\tT" not in Path(f"/proc/{process.pid}/status").read_text():
+        time.sleep(0.01)
     started = time.monotonic()
     process.stop()
     assert not process.alive
