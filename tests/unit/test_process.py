@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import distro
 import pytest
@@ -35,6 +36,18 @@ def test_require_names_only_what_is_absent() -> None:
     with pytest.raises(StrokeError, match="needs no-such-tool,") as caught:
         require(["sh", "no-such-tool"])
     assert caught.value.code == "STK-701"
+
+
+def test_a_required_file_is_told_with_its_package(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(distro, "id", lambda: "ubuntu")
+    keyring = tmp_path / "debian-archive-keyring.gpg"
+    with pytest.raises(StrokeError) as caught:
+        require(["sh"], files=[keyring])
+    assert caught.value.hint == "sudo apt-get install debian-archive-keyring"
+    keyring.touch()
+    require(["sh"], files=[keyring])
 
 
 def test_system_directories_are_searched_after_the_users_own(

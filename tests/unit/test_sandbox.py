@@ -55,7 +55,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tools.mkdir()
     stubs = {"qemu-system-x86_64": QEMU, "ssh": SSH, "ssh-keygen": KEYGEN}
     stubs["qemu-img"] = '#!/bin/sh\necho \'{"format": "raw", "virtual-size": 4096}\'\n'
-    for name in ("qemu-io", "gpg", "apt-ftparchive", "dpkg-deb"):
+    for name in set(module._TOOLS) - set(stubs):
         stubs[name] = SILENT
     for name, text in stubs.items():
         (tools / name).write_text(text)
@@ -67,6 +67,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     base.write_bytes(b"\0" * 4096)
     monkeypatch.setattr(module, "PackageRepository", Repository)
     monkeypatch.setattr(module, "read_archive", Archive)
+    monkeypatch.setattr(module, "KEYRING", "/")
     monkeypatch.setattr(module, "choose_accelerator", lambda *given: "tcg")
     engine = EngineImage(tmp_path / "engine.tar")
     monkeypatch.setattr(module, "engine_image", lambda *given: engine)

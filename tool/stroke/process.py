@@ -26,6 +26,7 @@ _PACKAGES: dict[str, tuple[str, str]] = {
     "gpgconf": ("gpgconf", "gnupg2"),
     "apt-ftparchive": ("apt-utils", "apt-utils"),
     "dpkg-deb": ("dpkg", "dpkg"),
+    "debian-archive-keyring": ("debian-archive-keyring", "debian-keyring"),
     "newuidmap": ("uidmap", "shadow-utils"),
     "unshare": ("util-linux", "util-linux"),
 }
@@ -77,9 +78,10 @@ def run(
     return result
 
 
-def require(commands: Sequence[str]) -> None:
-    """Stop early, naming the packages, when programs that are about to be used are not there."""
-    if absent := [command for command in commands if which(command) is None]:
+def require(commands: Sequence[str], files: Sequence[Path] = ()) -> None:
+    """Stop early, naming the packages, when programs or files that will be used are not there."""
+    absent = [command for command in commands if which(command) is None]
+    if absent := [*absent, *(path.stem for path in files if not path.exists())]:
         raise missing_tools(absent)
 
 

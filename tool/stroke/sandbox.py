@@ -20,7 +20,7 @@ from stroke.engine_image import engine_image
 from stroke.errors import StrokeError
 from stroke.guest_login import Login
 from stroke.guest_recipe import RELEASES, SEED_SERIAL, Recipe
-from stroke.host_apt import Archive, read_archive
+from stroke.host_apt import KEYRING, Archive, read_archive
 from stroke.machine import Hardware, Process, free_port, spawn
 from stroke.nocloud import write_nocloud
 from stroke.package_repo import PackageRepository
@@ -32,6 +32,11 @@ from stroke.seed import write_seed
 from stroke.tiny_model import tiny_model
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?\Z")
+# All that any step runs, asked for before the first: nobody installs packages one by one.
+_TOOLS = (
+    *("qemu-system-x86_64", "qemu-img", "qemu-io", "ssh", "ssh-keygen"),
+    *("mmdebstrap", "mke2fs", "unshare", "gpg", "gpgconf", "apt-ftparchive", "dpkg-deb"),
+)
 _BOOT_SECONDS = {"kvm": 120.0, "tcg": 600.0}
 
 
@@ -119,8 +124,7 @@ class Sandbox:
                     code="STK-703",
                     hint="stroke sandbox down, or give the new one another --name",
                 )
-            require(["qemu-system-x86_64", "qemu-img", "qemu-io", "ssh", "ssh-keygen", "gpg",
-                     "apt-ftparchive", "dpkg-deb"])  # fmt: skip
+            require(_TOOLS, files=[Path(KEYRING)])
             self._stop()  # what an `up` that was killed half-way has left
             try:
                 return self._up()
