@@ -18,7 +18,7 @@ demo: demo-packages $(VENV)/.installed
 	@$(BIN)/python tests/demo.py
 
 test: test-packages $(VENV)/.installed
-	@$(STAGES) lint unit packaging molecule molecule-host vm
+	@$(STAGES) lint unit packaging molecule vm
 
 lint unit packaging: $(VENV)/.installed
 	@$(STAGES) $@
@@ -27,8 +27,12 @@ lint unit packaging: $(VENV)/.installed
 docs: $(VENV)/.installed
 	@$(BIN)/python docs/generate.py
 
-molecule molecule-host vm acceptance: test-packages $(VENV)/.installed
+molecule molecule-host vm: test-packages $(VENV)/.installed
 	@$(STAGES) $@
+
+# What takes longer than `make test` may.
+acceptance: test-packages $(VENV)/.installed
+	@$(STAGES) molecule-host acceptance
 
 bench: test-packages $(VENV)/.installed
 	@$(BIN)/python bench/run.py
