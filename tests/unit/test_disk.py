@@ -16,6 +16,8 @@ from stroke.guest_recipe import SEED_SERIAL, Recipe
 from stroke.host_apt import Archive
 from stroke.process import run, which
 
+ARCHIVE = Archive("http://archive.example/debian")
+
 
 def entries(sector: bytes) -> list[tuple[int, int, int, int]]:
     table = [struct.unpack("<B3xB3xII", sector[446 + 16 * i :][:16]) for i in range(4)]
@@ -53,21 +55,21 @@ def test_another_reader_agrees_with_the_partition_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        Recipe("forky", Archive()),
+        Recipe("forky", ARCHIVE),
         Recipe("trixie", Archive(uri="http://elsewhere/debian")),
-        Recipe("trixie", Archive(), boot_mib=96),
-        Recipe("trixie", Archive(), cloud_init=True),
+        Recipe("trixie", ARCHIVE, boot_mib=96),
+        Recipe("trixie", ARCHIVE, cloud_init=True),
     ],
 )
 def test_each_recipe_has_its_own_place_in_the_cache(other: Recipe) -> None:
-    assert other.name != Recipe("trixie", Archive()).name
+    assert other.name != Recipe("trixie", ARCHIVE).name
     assert other.name == Recipe(
         other.release, other.archive, other.boot_mib, other.cloud_init
     ).name  # fmt: skip
 
 
 def test_the_guest_keeps_an_administrators_arguments_and_has_no_firmware() -> None:
-    recipe = Recipe("trixie", Archive())
+    recipe = Recipe("trixie", ARCHIVE)
     grub, _ = recipe.files()["etc/default/grub"]
     assert "net.ifnames=0 audit=0 mitigations=off" in grub
     assert not [name for name in recipe.packages if "firmware" in name or "podman" in name]
@@ -78,18 +80,18 @@ def test_the_guest_keeps_an_administrators_arguments_and_has_no_firmware() -> No
 
 
 def test_only_a_separate_boot_is_mounted() -> None:
-    assert "/boot" not in Recipe("trixie", Archive()).files()["etc/fstab"][0]
-    assert "/boot" in Recipe("trixie", Archive(), boot_mib=96).files()["etc/fstab"][0]
+    assert "/boot" not in Recipe("trixie", ARCHIVE).files()["etc/fstab"][0]
+    assert "/boot" in Recipe("trixie", ARCHIVE, boot_mib=96).files()["etc/fstab"][0]
 
 
 def test_a_cloud_disk_leaves_user_and_seed_to_cloud_init() -> None:
-    recipe = Recipe("trixie", Archive(), cloud_init=True)
+    recipe = Recipe("trixie", ARCHIVE, cloud_init=True)
     assert "cloud-init" in recipe.packages
     assert not {"etc/sudoers.d/admin", "usr/local/sbin/sandbox-seed"} & set(recipe.files())
 
 
 def test_a_recipe_survives_the_way_to_the_builder() -> None:
-    archive = Archive(settings=("a;", "b;"), certificates=(Path("/usr/local/ca.crt"),))
+    archive = Archive("http://a", settings=("a;", "b;"), certificates=(Path("/usr/local/ca.crt"),))
     recipe = Recipe("forky", archive, boot_mib=96, cloud_init=True)
     assert recipe_from(json.loads(json.dumps(asdict(recipe), default=str))) == recipe
 
@@ -110,7 +112,7 @@ def test_a_failed_build_says_why_and_leaves_nothing(tmp_path: Path, cache: Path)
     tool = tmp_path / "mmdebstrap"
     tool.write_text("#!/bin/sh\necho 'E: no archive' >&2\nexit 25\n")
     tool.chmod(0o755)
-    recipe = Recipe("trixie", Archive())
+    recipe = Recipe("trixie", ARCHIVE)
     with pytest.raises(StrokeError, match=r"mmdebstrap failed .*no archive") as caught:
         base_disk(recipe, lambda sentence: None, never)
     assert caught.value.code == "STK-704"
@@ -125,7 +127,7 @@ def test_a_disk_that_does_not_boot_is_not_kept(
 
     monkeypatch.setattr("stroke.disk._build", lambda recipe, directory, progress: None)
     with pytest.raises(StrokeError, match="dead"):
-        base_disk(Recipe("trixie", Archive()), lambda sentence: None, fail)
+        base_disk(Recipe("trixie", ARCHIVE), lambda sentence: None, fail)
     assert [path.suffix for path in cache.iterdir()] == [".lock"]
 
 

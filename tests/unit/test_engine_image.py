@@ -64,8 +64,8 @@ def test_packing_happens_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     said: list[str] = []
     monkeypatch.setattr(module, "_layer", lambda archive, target: target.write_bytes(b"layer"))
-    first = engine_image(Archive(), said.append)
-    assert engine_image(Archive(), said.append) == first
+    first = engine_image(Archive("http://archive.example/debian"), said.append)
+    assert engine_image(Archive("http://archive.example/debian"), said.append) == first
     assert len(said) == 1
     assert first.archive.is_file()
     assert [path.name for path in first.archive.parent.iterdir()] == ["llamacpp.oci.tar"]

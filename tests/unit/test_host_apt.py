@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from stroke.host_apt import DEBIAN, SECURITY, Archive, parse_archive
+import pytest
+from stroke.errors import StrokeError
+from stroke.host_apt import Archive, parse_archive, read_archive
 
 TARGETS = """\
 https://packages.example/deb/|noble|main
@@ -43,10 +45,12 @@ def test_a_proxy_of_the_environment_counts_unless_apt_has_its_own() -> None:
     assert "proxy:1" not in parse_archive(TARGETS, SETTINGS, environment).apt_options()
 
 
-def test_a_host_that_is_not_debian_gets_the_public_archive() -> None:
+def test_a_host_that_is_not_debian_has_to_name_an_archive(monkeypatch: pytest.MonkeyPatch) -> None:
     targets = "http://archive.ubuntu.example/ubuntu/|noble|main\n"
-    archive = parse_archive(targets, "", {})
-    assert (archive.uri, archive.security_uri) == (DEBIAN, SECURITY)
+    with pytest.raises(StrokeError, match="names no Debian archive"):
+        parse_archive(targets, "", {})
+    monkeypatch.setenv("STROKE_DEBIAN_ARCHIVE", "http://a/debian")
+    assert read_archive().uri == "http://a/debian"
 
 
 def test_sources_of_a_stable_release() -> None:
@@ -62,4 +66,4 @@ def test_sources_of_a_stable_release() -> None:
 
 
 def test_sid_has_neither_updates_nor_security() -> None:
-    assert Archive().one_line_sources("sid").count("\n") == 1
+    assert Archive("http://archive.example/debian").one_line_sources("sid").count("\n") == 1

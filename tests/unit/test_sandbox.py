@@ -66,7 +66,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     base = tmp_path / "disk.raw"
     base.write_bytes(b"\0" * 4096)
     monkeypatch.setattr(module, "PackageRepository", Repository)
-    monkeypatch.setattr(module, "read_archive", Archive)
+    monkeypatch.setattr(module, "read_archive", lambda: Archive("http://archive.example/debian"))
     monkeypatch.setattr(module, "KEYRING", "/")
     monkeypatch.setattr(module, "choose_accelerator", lambda *given: "tcg")
     engine = EngineImage(tmp_path / "engine.tar")

@@ -7,10 +7,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from stroke.errors import StrokeError
 from stroke.process import run, which
 
-DEBIAN = "http://deb.debian.org/debian"
-SECURITY = "http://deb.debian.org/debian-security"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _SUITES = {
     *("bookworm", "trixie", "forky", "sid", "duke"),
@@ -26,8 +25,8 @@ _SETTING = re.compile(
 class Archive:
     """Debian's archive as this machine reaches it."""
 
-    uri: str = DEBIAN
-    security_uri: str = SECURITY
+    uri: str
+    security_uri: str | None = None
     components: tuple[str, ...] = ("main", "non-free-firmware")
     settings: tuple[str, ...] = ()
     certificates: tuple[Path, ...] = ()
@@ -56,13 +55,17 @@ class Archive:
         if release == "sid":
             return [(self.uri, release)]
         suites = [(self.uri, release), (self.uri, f"{release}-updates")]
-        return [*suites, (self.security_uri, f"{release}-security")]
+        if self.security_uri:
+            suites.append((self.security_uri, f"{release}-security"))
+        return suites
 
 
 def read_archive() -> Archive:
-    """What apt on this machine uses for Debian, or the public default where it is not Debian."""
+    """What apt on this machine uses for Debian; another system names an archive itself."""
+    if named := os.environ.get("STROKE_DEBIAN_ARCHIVE"):
+        return Archive(named)
     if which("apt-get") is None or which("apt-config") is None:
-        return Archive()
+        raise _unknown()
     form = "$(REPO_URI)|$(RELEASE)|$(COMPONENT)"
     targets = run(
         ["apt-get", "indextargets", "--format", form, "Created-By: Packages"], check=False
@@ -86,7 +89,7 @@ def parse_archive(targets: str, settings: str, environment: dict[str, str]) -> A
             uri = uri or address.rstrip("/")
             components += [component] if component not in components else []
     if uri is None:
-        return Archive()
+        raise _unknown()
     # What Debian's installer writes since 12; the roles take firmware from there.
     components += [] if "non-free-firmware" in components else ["non-free-firmware"]
     wanted = list(_SETTING.findall(settings))
@@ -97,10 +100,18 @@ def parse_archive(targets: str, settings: str, environment: dict[str, str]) -> A
     private = uri.startswith("https://") or bool(security_uri and security_uri.startswith("https"))
     return Archive(
         uri=uri,
-        security_uri=security_uri or SECURITY,
+        security_uri=security_uri,
         components=tuple(components),
         settings=tuple(_portable(setting) for setting in wanted),
         certificates=_certificates() if private else (),
+    )
+
+
+def _unknown() -> StrokeError:
+    return StrokeError(
+        "apt on this machine names no Debian archive to build the sandbox from",
+        code="STK-701",
+        hint="set STROKE_DEBIAN_ARCHIVE to the address of one: https://www.debian.org/mirror/list",
     )
 
 
