@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from gpu_host import boot, dpkg, gpus, system
+from gpu_host import boot, dpkg, driver, gpus, locks, memory
 from gpu_host.files import Host, kernel_arguments
 
 from tests.unit.trees import HOSTS, ROOT, tree, write
@@ -32,7 +32,8 @@ DEFAULTS: dict[str, Any] = {
 SCHEMA = {
     "schema", "distribution", "environment", "kernel", "memory", "gpus", "modules", "parameters",
     "devices", "groups", "packages", "apt", "boot", "filesystems", "container_runtime", "state",
-    "users", "notes", "unreadable",
+    "users", "notes", "unreadable", "firmware", "arguments", "iommu", "npu", "dnf", "desktop",
+    "package_manager",
 }  # fmt: skip
 
 
@@ -224,9 +225,9 @@ def test_lock_holder_of_this_machine_is_asked_of_the_kernel(tmp_path: Path) -> N
         [sys.executable, "-c", program, str(lock)], stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout and holder.stdout.readline() == "held\n"
-        assert dpkg._holder(Host(Path("/")), str(lock), lock.stat().st_ino) == holder.pid
+        assert locks.holder(Host(Path("/")), str(lock), lock.stat().st_ino) == holder.pid
         holder.kill()
-    assert dpkg._holder(Host(Path("/")), str(lock), lock.stat().st_ino) is None
+    assert locks.holder(Host(Path("/")), str(lock), lock.stat().st_ino) is None
     with lock.open("w") as stream:  # the probe itself took nothing
         fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -249,36 +250,36 @@ def test_memory_modules_come_in_three_sizes_of_notation(tmp_path: Path) -> None:
         table = bytearray(0x28)
         table[0x0C:0x0E] = size.to_bytes(2, "little")
         table[0x1C:0x20] = extended.to_bytes(4, "little")
-        write(tmp_path, f"{system.MEMORY_DEVICES}/17-{number}/raw", bytes(table))
+        write(tmp_path, f"{memory.ENTRIES}/17-{number}/raw", bytes(table))
 
     module(0, 16384)  # MiB
     module(1, 0x8000 | 1024)  # KiB
     module(2, 0x7FFF, 65536)  # MiB in the longer field
     module(3, 0xFFFF)  # unknown
     module(4, 0)  # an empty socket
-    assert system.dmi_memory(Host(tmp_path)) == (16384 << 20) + (1024 << 10) + (65536 << 20)
+    assert memory.dmi_memory(Host(tmp_path)) == (16384 << 20) + (1024 << 10) + (65536 << 20)
 
 
 def test_boot_loader_is_what_the_firmware_was_told(tmp_path: Path) -> None:
     write(tmp_path, "/boot/grub/grub.cfg", "")
-    assert boot.boot(Host(tmp_path))["loader"] == "grub"
+    assert boot.boot(Host(tmp_path), [])["loader"] == "grub"
     told = "systemd-boot 257.9".encode("utf-16-le")
     write(tmp_path, boot.LOADER_INFO, b"\x06\0\0\0" + told)
-    assert boot.boot(Host(tmp_path))["loader"] == "systemd-boot"
+    assert boot.boot(Host(tmp_path), [])["loader"] == "systemd-boot"
 
 
 def test_unknown_loader_and_secure_boot(tmp_path: Path) -> None:
     write(tmp_path, "/boot/vmlinuz-1", "")
     write(tmp_path, boot.SECURE_BOOT, b"\x06\0\0\0\x01")
-    found = boot.boot(Host(tmp_path))
+    found = boot.boot(Host(tmp_path), [])
     assert (found["loader"], found["firmware"], found["secure_boot"]) == ("unknown", "uefi", True)
 
 
 def test_driver_built_by_dkms_is_recognised(tmp_path: Path) -> None:
     write(tmp_path, "/sys/module/amdgpu/version", "6.16.13\n")
     write(tmp_path, "/sys/module/amdttm/parameters/pages_limit", "42\n")
-    assert system.modules(Host(tmp_path), "1")["amdgpu"]["dkms_version"] == "6.16.13"
-    assert system.parameters(Host(tmp_path))["ttm.pages_limit"] == 42
+    assert driver.modules(Host(tmp_path), "1")["amdgpu"]["dkms_version"] == "6.16.13"
+    assert driver.parameters(Host(tmp_path))["ttm.pages_limit"] == 42
 
 
 def test_devices_keep_mode_and_group(tmp_path: Path) -> None:
@@ -343,7 +344,7 @@ def test_one_failed_section_costs_only_itself(
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become an ordinary user")
 def test_ordinary_user_gets_less_detail_and_is_told(tmp_path: Path) -> None:
     root = tree("strix-halo-debian13", tmp_path)
-    for path in tmp_path.parents:
+    for path in (tmp_path, *tmp_path.parents):
         if path.owner() == "root" and path != Path("/") and path.stat().st_mode & 0o077 == 0:
             path.chmod(path.stat().st_mode | 0o011)
     secret = root / "sys/firmware/dmi/entries/17-0/raw"
@@ -359,7 +360,7 @@ def test_ordinary_user_gets_less_detail_and_is_told(tmp_path: Path) -> None:
 
 def test_role_ships_its_helpers_and_reads_only(tmp_path: Path) -> None:
     root = tree("strix-halo-debian13", tmp_path / "host")
-    before = sorted((str(path), path.stat().st_mtime_ns) for path in root.rglob("*"))
+    before = sorted((str(path), path.lstat().st_mtime_ns) for path in root.rglob("*"))
     book = tmp_path / "book.yml"
     book.write_text(
         "- hosts: localhost\n"
@@ -381,4 +382,4 @@ def test_role_ships_its_helpers_and_reads_only(tmp_path: Path) -> None:
     )  # fmt: skip
     assert "gfx=gfx1151" in done.stdout, done.stdout + done.stderr
     assert "changed=0" in done.stdout
-    assert sorted((str(path), path.stat().st_mtime_ns) for path in root.rglob("*")) == before
+    assert sorted((str(path), path.lstat().st_mtime_ns) for path in root.rglob("*")) == before

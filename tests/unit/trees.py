@@ -20,7 +20,15 @@ def tree(name: str, target: Path) -> Path:
     base = TREES / name / "base"
     if base.is_file():
         tree(base.read_text(encoding="utf-8").strip(), target)
-    shutil.copytree(TREES / name, target, dirs_exist_ok=True)
+    for source in sorted((TREES / name).rglob("*")):
+        place = target / source.relative_to(TREES / name)
+        if source.is_dir() and not source.is_symlink():
+            place.mkdir(parents=True, exist_ok=True)
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)
+        # Links of sysfs and udev stay links; most of them lead out of a sparse tree.
+        shutil.copy2(source, place, follow_symlinks=False)
     (target / "base").unlink(missing_ok=True)
     return target
 

@@ -7,7 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.gpu_host import boot, dpkg, gpus, items, system
+from ansible.module_utils.gpu_host import (
+    arguments,
+    boot,
+    dpkg,
+    driver,
+    firmware,
+    gpus,
+    items,
+    memory,
+    packages,
+    pci,
+    rpm,
+    runtime,
+    system,
+)
 from ansible.module_utils.gpu_host.files import Host
 
 DOCUMENTATION = r"""
@@ -73,29 +87,47 @@ SCHEMA = "stroke/facts/1"
 
 def collect(host: Host, params: dict[str, Any]) -> dict[str, Any]:
     """All facts of a host; each section survives the failure of every other one."""
-    known = host.guarded("package database", {}, dpkg.packages, host)
-    wanted = {name: known.get(name, dpkg.ABSENT) for name in params["packages"]}
+    distribution = host.guarded("distribution", {}, system.distribution, host)
+    known = host.guarded(
+        "package database", packages.Known(None, {}, []),
+        packages.known, host, distribution, params["packages"],
+    )  # fmt: skip
     kernel = host.guarded("kernel", {}, system.kernel, host, known)
-    real = host.guarded("GPUs", [], gpus.gpus, host, params["pci_ids"])
+    bus = host.guarded("PCI", [], pci.functions, host)
+    real = host.guarded("GPUs", [], gpus.gpus, host, bus, params["pci_ids"])
+    options = host.guarded("modprobe.d", ([], [], []), arguments.modprobe, host)
+    boots = host.guarded("boot", {}, boot.boot, host, options[1])
     sections = {
-        "distribution": lambda: system.distribution(host),
         "environment": lambda: system.environment(host),
-        "memory": lambda: system.memory(host, params["declared_memory_gib"]),
-        "modules": lambda: system.modules(host, kernel.get("running", "")),
-        "parameters": lambda: system.parameters(host),
+        "memory": lambda: memory.memory(host, params["declared_memory_gib"], real),
+        "modules": lambda: driver.modules(host, kernel.get("running", "")),
+        "parameters": lambda: driver.parameters(host),
+        "firmware": lambda: firmware.firmware(
+            host, real, known.versions(), lambda files: known.owners(host, files)
+        ),
+        "arguments": lambda: arguments.arguments(
+            host, kernel.get("args", []), boots.get("entries_dir"), options
+        ),
+        "iommu": lambda: driver.iommu(host, [gpu["slot"] for gpu in real if gpu["slot"]]),
+        "npu": lambda: pci.npu(bus),
         "devices": lambda: system.devices(host),
         "groups": lambda: system.groups(host),
-        "apt": lambda: dpkg.apt(host, known),
-        "boot": lambda: boot.boot(host),
+        "apt": lambda: dpkg.apt(host, known.packages if known.manager == "apt" else {}),
+        "dnf": lambda: rpm.dnf(host) if known.manager == "dnf" else dict(rpm.EMPTY),
         "filesystems": lambda: system.filesystems(host, params["paths"]),
-        "container_runtime": lambda: system.container_runtime(host, known),
+        "container_runtime": lambda: runtime.container_runtime(host, known),
+        "desktop": lambda: system.desktop(host),
         "state": lambda: system.state(host),
         "users": lambda: {name: items.user(host, name) for name in params["users"]},
     }
     facts = {name: host.guarded(name, {}, read) for name, read in sections.items()}
+    wanted = {name: known.get(name) for name in params["packages"]}
     facts["schema"] = SCHEMA
+    facts["distribution"] = distribution
     facts["kernel"] = kernel
+    facts["boot"] = boots
     facts["gpus"] = gpus.with_declared(host, real, params["declared_gpu"])
+    facts["package_manager"] = known.manager
     facts["packages"] = {
         name: {"version": package.version, "held": package.held} for name, package in wanted.items()
     }

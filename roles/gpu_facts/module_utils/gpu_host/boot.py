@@ -2,58 +2,21 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from typing import Any
 
+from .arguments import DEFAULT_GRUB, GRUB_DROPINS, parse_grub_defaults
 from .files import Host
 
 OWN_OPTIONS = "/etc/modprobe.d/stroke.conf"
-MODPROBE = ("/etc/modprobe.d", "/run/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d")
 GRUB_CONFIGS = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
 LOADER_CONFIGS = ("/boot/loader/loader.conf", "/efi/loader/loader.conf",
                   "/boot/efi/loader/loader.conf")  # fmt: skip
+# Where Type #1 entries of the Boot Loader Specification live.
+ENTRIES = ("/boot/loader/entries", "/efi/loader/entries", "/boot/efi/loader/entries")
 EFIVARS = "/sys/firmware/efi/efivars"
 SECURE_BOOT = f"{EFIVARS}/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 LOADER_INFO = f"{EFIVARS}/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
-
-
-def parse_grub_defaults(text: str) -> dict[str, str]:
-    """GRUB_* assignments of a shell file; computed values stay as they are written."""
-    values: dict[str, str] = {}
-    for line in text.replace("\\\n", "").splitlines():
-        match = re.match(r"\s*(?:export\s+)?(GRUB_\w+)=(.*)$", line)
-        if not match:
-            continue
-        key, raw = match.group(1), match.group(2).strip()
-        if "`" in raw or "$(" in raw:
-            values[key] = raw
-            continue
-        try:
-            words = shlex.split(raw, comments=True) if raw[:1].strip() else []
-        except ValueError:  # a quote that is closed on a later line or never
-            values[key] = raw
-            continue
-        values[key] = words[0] if words else ""
-    return values
-
-
-def module_options(host: Host) -> list[dict[str, str]]:
-    """Options of the GPU modules in files that are not ours; /etc masks the same name below."""
-    found = []
-    seen: set[str] = set()
-    for folder in MODPROBE:
-        for name in host.names(folder):
-            path = f"{folder}/{name}"
-            if not name.endswith(".conf") or name in seen:
-                continue
-            seen.add(name)
-            if path == OWN_OPTIONS:
-                continue
-            for line in (host.text(path) or "").replace("\\\n", " ").splitlines():
-                if re.match(r"\s*options\s+(ttm|amdttm|amdgpu)\s", line):
-                    found.append({"file": path, "line": " ".join(line.split())})
-    return found
+OSTREE = "/run/ostree-booted"
 
 
 def _loader_info(host: Host) -> str:
@@ -74,6 +37,18 @@ def loader(host: Host, grub_cfg: str | None) -> str:
     return "unknown" if kernels or info else "none"
 
 
+def layout(name: str, defaults: dict[str, str], entries_dir: str | None) -> str | None:
+    """How this loader is told of arguments: GRUB of Fedora and RHEL reads entries of the BLS."""
+    if name == "systemd-boot":
+        return name
+    if name != "grub":
+        return None
+    told = defaults.get("GRUB_ENABLE_BLSCFG", "").lower()
+    if told:
+        return "grub-bls" if told in ("true", "yes", "1") else "grub"
+    return "grub-bls" if entries_dir == ENTRIES[0] else "grub"
+
+
 def secure_boot(host: Host, firmware: str) -> bool | None:
     if firmware == "bios":
         return False
@@ -81,18 +56,23 @@ def secure_boot(host: Host, firmware: str) -> bool | None:
     return bool(data[-1]) if data and len(data) == 5 else None
 
 
-def boot(host: Host) -> dict[str, Any]:
+def boot(host: Host, option_lines: list[dict[str, str]]) -> dict[str, Any]:
     firmware = "uefi" if host.exists("/sys/firmware/efi") else "bios"
     grub_cfg = next((path for path in GRUB_CONFIGS if host.exists(path)), None)
-    folder = "/etc/default/grub.d"
+    entries_dir = next((path for path in ENTRIES if host.exists(path)), None)
+    defaults = parse_grub_defaults(host.text(DEFAULT_GRUB) or "")
+    name = loader(host, grub_cfg)
     return {
-        "loader": loader(host, grub_cfg),
+        "loader": name,
+        "layout": layout(name, defaults, entries_dir),
+        "entries_dir": entries_dir,
+        "ostree": host.exists(OSTREE),
         "firmware": firmware,
         "secure_boot": secure_boot(host, firmware),
         "grub_cfg": grub_cfg,
-        "default_grub": parse_grub_defaults(host.text("/etc/default/grub") or ""),
+        "default_grub": defaults,
         "grub_dropins": [
-            f"{folder}/{name}" for name in host.names(folder) if name.endswith(".cfg")
+            f"{GRUB_DROPINS}/{name}" for name in host.names(GRUB_DROPINS) if name.endswith(".cfg")
         ],
-        "foreign_module_options": module_options(host),
+        "foreign_module_options": [line for line in option_lines if line["file"] != OWN_OPTIONS],
     }

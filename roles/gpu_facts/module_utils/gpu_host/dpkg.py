@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
-import struct
 from typing import Any, NamedTuple
 
 from .files import Host
+from .locks import locked_by
 
 FIELD = re.compile(r"^(Package|Status|Version): *(.*)$", re.MULTILINE)
 RELEASE = re.compile(r"^linux-image-(?:unsigned-)?(\d.*)$")
@@ -76,6 +74,21 @@ def kernels(known: dict[str, Package]) -> list[dict[str, Any]]:
         if match and package.version and not name.endswith("-dbg"):
             images.append({"package": name, "version": package.version, "release": match.group(1)})
     return images
+
+
+def owners(host: Host, known: dict[str, Package], files: list[str]) -> dict[str, str | None]:
+    """Which package a firmware file came from: only packages of firmware are looked into."""
+    found: dict[str, str | None] = dict.fromkeys(files)
+    for name, package in known.items():
+        if not package.version or "firmware" not in name or None not in found.values():
+            continue
+        lists = (f"/var/lib/dpkg/info/{name}{arch}.list" for arch in ("", ":amd64", ":arm64"))
+        text = next((text for path in lists if (text := host.text(path))), "")
+        lines = set(text.splitlines()) if text else set()
+        for file in files:
+            if file in lines or f"/usr{file}" in lines:
+                found[file] = name
+    return found
 
 
 def interrupted(host: Host) -> list[str]:
@@ -152,45 +165,11 @@ def sources(host: Host) -> list[dict[str, Any]]:
     return found
 
 
-def _holder(host: Host, path: str, number: int | None) -> int | None:
-    """Process that holds the lock: asked of the kernel if we may, else looked up by inode."""
-    if host.live:
-        try:
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            handle = -1
-        if handle >= 0:
-            try:
-                # struct flock on 64 bit: type, whence, start, length, pid. F_GETLK takes nothing.
-                asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-                kind, _, _, _, pid = struct.unpack(
-                    "hhqqi4x", fcntl.fcntl(handle, fcntl.F_GETLK, asked)
-                )
-                return int(pid) if kind != fcntl.F_UNLCK else None
-            finally:
-                os.close(handle)
-    for line in (host.text("/proc/locks") or "").splitlines():
-        match = re.match(r"\d+: \S+\s+\S+\s+WRITE\s+(\d+)\s+\w+:\w+:(\d+)\s", line)
-        if match and number is not None and int(match.group(2)) == number:
-            return int(match.group(1))
-    return None
-
-
-def locked_by(host: Host) -> str | None:
-    """Who holds a package lock now, as `pid 123 (apt-get)`."""
-    for path in LOCKS:
-        found = host.stat(path)
-        pid = _holder(host, path, found.st_ino if found else None) if found else None
-        if pid:
-            return f"pid {pid} ({host.line(f'/proc/{pid}/comm') or 'unknown'})"
-    return None
-
-
 def apt(host: Host, known: dict[str, Package]) -> dict[str, Any]:
     return {
         "python_apt": host.exists("/usr/lib/python3/dist-packages/apt/__init__.py"),
         "sources": host.guarded("apt sources", [], sources, host),
         "broken": sorted(name for name, package in known.items() if package.broken),
         "interrupted": interrupted(host),
-        "locked_by": host.guarded("package locks", None, locked_by, host),
+        "locked_by": host.guarded("package locks", None, locked_by, host, LOCKS),
     }

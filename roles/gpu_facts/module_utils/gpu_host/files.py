@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any, Callable
 
 # The dpkg status file of a large host is a few MiB; anything beyond this is not what we expect.
 LIMIT = 32 * 1024 * 1024
+CHUNK = 64 * 1024
+# A host that is broken all over would fill the report with the same sentence.
+TOLD = 200
 
 
 class Host:
@@ -18,6 +22,7 @@ class Host:
         self.root = root
         self.unreadable: list[str] = []
         self.notes: list[str] = []
+        self._told: set[str] = set()
 
     @property
     def live(self) -> bool:
@@ -30,9 +35,14 @@ class Host:
     def cannot(self, what: str, why: object) -> None:
         """Remember a failed read once, in words that a person can act on."""
         reason = (why.strerror or str(why)) if isinstance(why, OSError) else str(why)
-        entry = f"{what}: {reason}"
-        if entry not in self.unreadable:
+        entry = printable(f"{what}: {reason}")
+        if entry in self._told:
+            return
+        self._told.add(entry)
+        if len(self.unreadable) < TOLD:
             self.unreadable.append(entry)
+        elif len(self.unreadable) == TOLD:
+            self.unreadable.append("more could not be read; the list ends here")
 
     def guarded(self, what: str, default: Any, read: Callable[..., Any], *arguments: Any) -> Any:
         """Run one section so that a surprise in it costs that section only."""
@@ -62,10 +72,25 @@ class Host:
             self.cannot(path, "not a regular file")
             return None
         try:
-            with self.at(path).open("rb") as stream:
-                return stream.read(limit)
+            with self.at(path).open("rb", buffering=0) as stream:
+                parts = []
+                while limit > 0 and (part := stream.read(min(CHUNK, limit))):
+                    parts.append(part)
+                    limit -= len(part)
+                return b"".join(parts)
         except OSError as error:
             self.cannot(path, error)
+            return None
+
+    def link(self, path: str) -> str | None:
+        """Last part of what a symbolic link points to, whether that exists or not."""
+        try:
+            return printable(self.at(path).readlink().name) or None
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            if getattr(error, "errno", None) not in (errno.EINVAL, errno.ENOTDIR):
+                self.cannot(path, error)
             return None
 
     def text(self, path: str, limit: int = LIMIT) -> str | None:
@@ -82,19 +107,30 @@ class Host:
         if text is None:
             return None
         try:
-            return int(text, base)
+            if len(text) <= 40:  # also spares int() a text that it would refuse for its length
+                return int(text, base)
         except ValueError:
-            self.cannot(path, f"not a number: {text[:40]!r}")
-            return None
+            pass
+        self.cannot(path, f"not a number: {text[:40]!r}")
+        return None
 
     def names(self, path: str) -> list[str]:
         try:
-            return sorted(entry.name for entry in self.at(path).iterdir())
+            names = sorted(entry.name for entry in self.at(path).iterdir())
         except (FileNotFoundError, NotADirectoryError):
             return []
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self.cannot(path, error)
             return []
+        odd = [name for name in names if printable(name) != name]
+        for name in odd:
+            self.cannot(f"{path}/{printable(name)}", "its name is not text")
+        return [name for name in names if name not in odd] if odd else names
+
+
+def printable(text: str) -> str:
+    """Text that can be sent as JSON: bytes that are no UTF-8 become question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def kernel_arguments(cmdline: str) -> list[str]:

@@ -6,17 +6,16 @@ import json
 import os
 import re
 import shlex
-import shutil
 import stat
-import subprocess
 from pathlib import PurePosixPath
 from typing import Any
 
-from . import dpkg
+from . import packages
 from .files import Host, kernel_arguments, records
 
 DMI = "/sys/class/dmi/id"
-MEMORY_DEVICES = "/sys/firmware/dmi/entries"
+SESSIONS = "/run/systemd/sessions"
+DISPLAY_MANAGER = "/etc/systemd/system/display-manager.service"
 STATE = "/var/lib/stroke/packages"
 CLOCKS = "/sys/devices/system/clocksource/clocksource0/available_clocksource"
 
@@ -44,21 +43,18 @@ def distribution(host: Host) -> dict[str, Any]:
             values[key] = " ".join(shlex.split(raw))
         except ValueError:
             values[key] = raw.strip("\"'")
-    kin = {values.get("ID", ""), *values.get("ID_LIKE", "").split()}
     codename = values.get("VERSION_CODENAME") or (host.line("/etc/debian_version") or "")
     if "VERSION_CODENAME" not in values:
         codename = codename.split("/")[0] if re.match(r"[a-z]+(/sid)?$", codename) else ""
-    return {
+    found = {
         "id": values.get("ID", ""),
         "version_id": values.get("VERSION_ID", ""),
         "codename": codename,
         "name": values.get("PRETTY_NAME", values.get("NAME", "")),
-        "family": "debian"
-        if kin & {"debian", "ubuntu"}
-        else "rhel"
-        if kin & {"rhel", "fedora", "centos"}
-        else "other",
+        "id_like": values.get("ID_LIKE", "").split(),
+        "variant_id": values.get("VARIANT_ID", ""),
     }
+    return {**found, "family": packages.kin(found)}
 
 
 def _container(host: Host) -> str | None:
@@ -98,88 +94,16 @@ def environment(host: Host) -> dict[str, Any]:
     }
 
 
-def kernel(host: Host, known: dict[str, dpkg.Package]) -> dict[str, Any]:
+def kernel(host: Host, known: packages.Known) -> dict[str, Any]:
     cmdline = host.line("/proc/cmdline") or ""
+    release = host.line("/proc/sys/kernel/osrelease") or ""
     return {
-        "running": host.line("/proc/sys/kernel/osrelease") or "",
+        "running": release,
         "boot_id": host.line("/proc/sys/kernel/random/boot_id") or "",
         "cmdline": cmdline,
         "args": kernel_arguments(cmdline),
-        "installed": dpkg.kernels(known),
-    }
-
-
-def dmi_memory(host: Host) -> int | None:
-    """Sum of the memory modules in SMBIOS type 17; root only, and absent in many guests."""
-    total = 0
-    for name in host.names(MEMORY_DEVICES):
-        if not name.startswith("17-"):
-            continue
-        raw = host.read(f"{MEMORY_DEVICES}/{name}/raw", 512)
-        if raw is None:
-            return None
-        size = int.from_bytes(raw[0x0C:0x0E], "little") if len(raw) >= 0x0E else 0
-        if size == 0x7FFF and len(raw) >= 0x20:
-            total += (int.from_bytes(raw[0x1C:0x20], "little") & 0x7FFFFFFF) << 20
-        elif size & 0x8000 and size != 0xFFFF:
-            total += (size & 0x7FFF) << 10
-        elif size != 0xFFFF:
-            total += size << 20
-    return total or None
-
-
-def memory(host: Host, declared_gib: int | None) -> dict[str, Any]:
-    match = re.search(r"^MemTotal:\s+(\d+) kB", host.text("/proc/meminfo", 8192) or "", re.M)
-    if not match:
-        host.cannot("/proc/meminfo", "no MemTotal")
-    return {
-        "total_bytes": int(match.group(1)) * 1024 if match else 0,
-        "declared_bytes": declared_gib << 30 if declared_gib else None,
-        "page_size": os.sysconf("SC_PAGESIZE"),
-        "dmi_bytes": dmi_memory(host),
-    }
-
-
-def _module_available(host: Host, release: str) -> bool:
-    for top in ("/lib/modules", "/usr/lib/modules"):
-        folder = f"{top}/{release}"
-        if not release or not host.exists(folder):
-            continue
-        inbox = host.names(f"{folder}/kernel/drivers/gpu/drm/amd/amdgpu")
-        if any(name.startswith("amdgpu.ko") for name in inbox):
-            return True
-        for index in ("modules.dep", "modules.builtin"):
-            if "/amdgpu.ko" in (host.text(f"{folder}/{index}") or ""):
-                return True
-    return False
-
-
-def modules(host: Host, release: str) -> dict[str, Any]:
-    """Driver flavour (only the DKMS build carries a version) and users of the IOMMU."""
-    loaded = {
-        name: host.exists(f"/sys/module/{name}") for name in ("amdgpu", "ttm", "amdttm", "amdxdna")
-    }
-    bound = host.names("/sys/bus/pci/drivers/vfio-pci")
-    return {
-        "amdgpu": {
-            "loaded": loaded["amdgpu"],
-            "available": loaded["amdgpu"] or _module_available(host, release),
-            "dkms_version": host.line("/sys/module/amdgpu/version"),
-        },
-        "ttm": {"loaded": loaded["ttm"] or loaded["amdttm"]},
-        "amdxdna": {"loaded": loaded["amdxdna"]},
-        "vfio_devices": [name for name in bound if re.match(r"[0-9a-f]+:[0-9a-f]{2}:", name)],
-        "rdma_devices": host.names("/sys/class/infiniband"),
-    }
-
-
-def parameters(host: Host) -> dict[str, int | None]:
-    limit = host.number("/sys/module/ttm/parameters/pages_limit")
-    if limit is None:  # the DKMS build renames the module
-        limit = host.number("/sys/module/amdttm/parameters/pages_limit")
-    return {
-        "ttm.pages_limit": limit,
-        "amdgpu.gttsize": host.number("/sys/module/amdgpu/parameters/gttsize"),
+        "installed": known.kernels,
+        "running_package": packages.running(known.kernels, release),
     }
 
 
@@ -235,32 +159,17 @@ def filesystems(host: Host, paths: list[str]) -> dict[str, Any]:
     return result
 
 
-def _runtime(host: Host, known: dict[str, dpkg.Package], binary: str, *names: str) -> str | None:
-    """Version from the package that ships the program; asking the program is the slow way."""
-    if host.exists(f"/usr/bin/{binary}"):
-        for name in names:
-            version = known.get(name, dpkg.ABSENT).version
-            if version:
-                return dpkg.upstream(version)
-    program = shutil.which(binary) if host.live else None
-    if not program:
-        return None
-    try:
-        answer = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, timeout=20, check=False
+def desktop(host: Host) -> dict[str, Any]:
+    """Display manager that is enabled, and graphical sessions of people who are logged in now."""
+    sessions = None
+    if host.exists(SESSIONS):
+        texts = (host.text(f"{SESSIONS}/{name}", 8192) or "" for name in host.names(SESSIONS)
+                 if name.isalnum())  # fmt: skip
+        graphical = re.compile(r"^TYPE=(?:x11|wayland|mir)$", re.MULTILINE)
+        sessions = sum(
+            1 for text in texts if graphical.search(text) and "CLASS=user\n" in f"{text}\n"
         )
-    except (OSError, subprocess.SubprocessError) as error:
-        host.cannot(program, error)
-        return None
-    match = re.search(r"(\d+\.\d+(?:\.\d+)*)", answer.stdout)
-    return match.group(1) if match else None
-
-
-def container_runtime(host: Host, known: dict[str, dpkg.Package]) -> dict[str, str | None]:
-    return {
-        "podman": _runtime(host, known, "podman", "podman"),
-        "docker": _runtime(host, known, "docker", "docker-ce", "docker-ce-cli", "docker.io"),
-    }
+    return {"display_manager": host.link(DISPLAY_MANAGER), "sessions": sessions}
 
 
 def state(host: Host) -> dict[str, Any]:
