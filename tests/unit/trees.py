@@ -1,4 +1,4 @@
-"""Fixture hosts: tests/trees/<name>, laid over the tree that its file `base` names."""
+"""Fixture hosts: tests/trees/<name>, laid over the trees that its file `base` names in turn."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ import ansible.module_utils
 
 ROOT = Path(__file__).parents[2]
 TREES = ROOT / "tests" / "trees"
-HOSTS = sorted(path.name for path in TREES.iterdir() if path.is_dir())
+# Under parts/ are pieces of hosts; boot-* are layouts of boot loaders without a machine.
+HOSTS = sorted(
+    path.name
+    for path in TREES.iterdir()
+    if path.is_dir() and path.name != "parts" and not path.name.startswith("boot-")
+)
 
 # On a host Ansible ships the role's helpers as ansible.module_utils.gpu_host.
 ansible.module_utils.__path__.append(str(ROOT / "roles" / "gpu_facts" / "module_utils"))
@@ -19,7 +24,8 @@ def tree(name: str, target: Path) -> Path:
     """A private copy of a fixture host, ready to be changed by a test."""
     base = TREES / name / "base"
     if base.is_file():
-        tree(base.read_text(encoding="utf-8").strip(), target)
+        for part in base.read_text(encoding="utf-8").split():
+            tree(part, target)
     for source in sorted((TREES / name).rglob("*")):
         place = target / source.relative_to(TREES / name)
         if source.is_dir() and not source.is_symlink():
