@@ -7,26 +7,25 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
-CONTEXT = {"help_option_names": ["-h", "--help"]}
-PASSED = "stroke.passthrough"
-
-
-class Passing(TyperCommand):
-    """A command that keeps what follows `--` for ansible-playbook."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Cut the arguments at `--` before HOSTS can swallow the rest."""
-        if "--" in args:
-            at = args.index("--")
-            args, ctx.meta[PASSED] = args[:at], tuple(args[at + 1 :])
-        return list(super().parse_args(ctx, args))
-
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Show in the usage line that something may follow `--`."""
-        return [*super().collect_usage_pieces(ctx), "[-- ANSIBLE OPTIONS]"]
-
+from .cli_options import (
+    CONTEXT,
+    PASSED,
+    Become,
+    Check,
+    Debug,
+    Diff,
+    Extra,
+    Forks,
+    Hosts,
+    Json,
+    Keep,
+    Limit,
+    Passing,
+    Tags,
+    Yes,
+)
+from .cli_sandbox import sandbox
 
 app = typer.Typer(
     name="stroke",
@@ -38,56 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings=CONTEXT,
 )
-sandbox = typer.Typer(
-    help="A throw-away virtual machine to try it on.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings=CONTEXT,
-)
 app.add_typer(sandbox, name="sandbox")
-
-Hosts = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="HOSTS",
-        show_default=False,
-        help="Inventory files, directories, or host names that end with a comma; "
-        "none: this machine.",
-    ),
-]
-Limit = Annotated[
-    list[str] | None, typer.Option("--limit", "-l", metavar="PATTERN", help="Only these hosts.")
-]
-Tags = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--tags",
-        "-t",
-        metavar="TAGS",
-        help="Only these stages (prepare, reboot, serve, verify) or roles.",
-    ),
-]
-Check = Annotated[bool, typer.Option("--check", "-C", help="Change nothing, predict instead.")]
-Diff = Annotated[bool, typer.Option("--diff", "-D", help="Show how files differ.")]
-Extra = Annotated[
-    list[str] | None,
-    typer.Option("--extra-vars", "-e", metavar="VAR", help="name=value, JSON, or @file."),
-]
-Become = Annotated[bool, typer.Option("--ask-become-pass", "-K", help="Ask for the sudo password.")]
-Forks = Annotated[
-    int | None, typer.Option("--forks", "-f", min=1, metavar="N", help="Hosts at the same time.")
-]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the report as one JSON document.")]
-Keep = Annotated[
-    Path | None,
-    typer.Option(
-        "--keep-artifacts", metavar="DIR", file_okay=False, help="Keep report and logs there."
-    ),
-]
-Debug = Annotated[
-    bool, typer.Option("--debug", envvar="STROKE_DEBUG", help="Show all that ansible says.")
-]
 
 
 def _version(wanted: bool) -> None:
@@ -208,62 +158,41 @@ def inspect(
     _run(ctx, **_given(locals()))
 
 
-Name = Annotated[str, typer.Option("--name", help="Name of the sandbox and of its host.")]
+@app.command(context_settings=CONTEXT)
+def doctor(
+    root: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="Explain the host whose files lie there (inspect --capture) instead.",
+        ),
+    ] = Path("/"),
+    as_json: Json = False,
+) -> None:
+    """Explain this machine, and name the command that mends what is wrong; changes nothing."""
+    from .doctor import doctor as run
+
+    raise typer.Exit(int(run(as_json=as_json, root=root.absolute())))
 
 
-@sandbox.command(context_settings=CONTEXT)
-def up(
-    name: Name = "stroke-sandbox",
-    release: Annotated[str, typer.Option(help="Debian release of the guest.")] = "trixie",
-    memory: Annotated[int, typer.Option(help="Memory in MiB.", min=512)] = 3072,
-    cpus: Annotated[int, typer.Option(help="Processors.", min=1)] = 2,
-    disk: Annotated[int, typer.Option(help="Disk in GiB.", min=3)] = 12,
-    image: Annotated[
-        Path | None,
-        typer.Option(help="Boot this cloud image instead.", exists=True, dir_okay=False),
+@app.command(context_settings=CONTEXT)
+def catalog(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            show_default=False,
+            help="An entry (gfx1151), a PCI id (1586), or a section (gfx); none: an overview.",
+        ),
     ] = None,
-    gpu: Annotated[str, typer.Option(help="GPU that the guest declares (simulated).")] = "gfx1151",
-    gpu_memory: Annotated[int, typer.Option(help="RAM in GiB that the guest declares.")] = 128,
-    accel: Annotated[str, typer.Option(help="auto, kvm or tcg.")] = "auto",
+    as_json: Json = False,
 ) -> None:
-    """Boot a throw-away virtual machine and write an inventory for it."""
-    from .sandbox_command import options
-    from .sandbox_command import up as run
+    """Explain what stroke knows, and where it knows it from."""
+    from .catalog import catalog as run
 
-    chosen = options(
-        name=name,
-        release=release,
-        memory_mib=memory,
-        cpus=cpus,
-        disk_gib=disk,
-        image=image,
-        declared_gpu=gpu,
-        declared_memory_gib=gpu_memory,
-        accel=accel,
-    )
-    raise typer.Exit(run(chosen))
-
-
-@sandbox.command(context_settings=CONTEXT)
-def down(name: Name = "stroke-sandbox") -> None:
-    """Stop the virtual machine and delete what belongs to it."""
-    from .sandbox_command import down as run
-    from .sandbox_command import options
-
-    raise typer.Exit(run(options(name=name)))
-
-
-@sandbox.command(cls=Passing, context_settings=CONTEXT)
-def ssh(
-    ctx: typer.Context,
-    command: Annotated[list[str] | None, typer.Argument(help="Command to run.")] = None,
-    name: Name = "stroke-sandbox",
-) -> None:
-    """Log in to the virtual machine, or run a command in it."""
-    from .sandbox_command import options
-    from .sandbox_command import ssh as run
-
-    raise typer.Exit(run(options(name=name), [*(command or ()), *ctx.meta.get(PASSED, ())]))
+    raise typer.Exit(int(run(name, as_json=as_json)))
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

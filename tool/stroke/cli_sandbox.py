@@ -1,0 +1,74 @@
+"""The commands of `stroke sandbox`: only names, options and help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .cli_options import CONTEXT, PASSED, Passing
+
+sandbox = typer.Typer(
+    help="A throw-away virtual machine to try it on.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings=CONTEXT,
+)
+
+Name = Annotated[str, typer.Option("--name", help="Name of the sandbox and of its host.")]
+
+
+@sandbox.command(context_settings=CONTEXT)
+def up(
+    name: Name = "stroke-sandbox",
+    release: Annotated[str, typer.Option(help="Debian release of the guest.")] = "trixie",
+    memory: Annotated[int, typer.Option(help="Memory in MiB.", min=512)] = 3072,
+    cpus: Annotated[int, typer.Option(help="Processors.", min=1)] = 2,
+    disk: Annotated[int, typer.Option(help="Disk in GiB.", min=3)] = 12,
+    image: Annotated[
+        Path | None,
+        typer.Option(help="Boot this cloud image instead.", exists=True, dir_okay=False),
+    ] = None,
+    gpu: Annotated[str, typer.Option(help="GPU that the guest declares (simulated).")] = "gfx1151",
+    gpu_memory: Annotated[int, typer.Option(help="RAM in GiB that the guest declares.")] = 128,
+    accel: Annotated[str, typer.Option(help="auto, kvm or tcg.")] = "auto",
+) -> None:
+    """Boot a throw-away virtual machine and write an inventory for it."""
+    from .sandbox_command import options
+    from .sandbox_command import up as run
+
+    chosen = options(
+        name=name,
+        release=release,
+        memory_mib=memory,
+        cpus=cpus,
+        disk_gib=disk,
+        image=image,
+        declared_gpu=gpu,
+        declared_memory_gib=gpu_memory,
+        accel=accel,
+    )
+    raise typer.Exit(run(chosen))
+
+
+@sandbox.command(context_settings=CONTEXT)
+def down(name: Name = "stroke-sandbox") -> None:
+    """Stop the virtual machine and delete what belongs to it."""
+    from .sandbox_command import down as run
+    from .sandbox_command import options
+
+    raise typer.Exit(run(options(name=name)))
+
+
+@sandbox.command(cls=Passing, context_settings=CONTEXT)
+def ssh(
+    ctx: typer.Context,
+    command: Annotated[list[str] | None, typer.Argument(help="Command to run.")] = None,
+    name: Name = "stroke-sandbox",
+) -> None:
+    """Log in to the virtual machine, or run a command in it."""
+    from .sandbox_command import options
+    from .sandbox_command import ssh as run
+
+    raise typer.Exit(run(options(name=name), [*(command or ()), *ctx.meta.get(PASSED, ())]))
