@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gpu_host import boot
+from gpu_host.files import Host
 
 from tests.unit.boot_trees import (
     STATE,
+    TREES,
     WANTED,
     changed,
     contents,
@@ -20,6 +23,7 @@ from tests.unit.boot_trees import (
     params,
     run_module,
 )
+from tests.unit.trees import tree
 
 import boot_args  # isort: skip  # needs the helpers of tests.unit.boot_trees
 from ansible.module_utils.boot_config import files  # isort: skip
@@ -494,3 +498,35 @@ def test_grubby_has_the_last_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     grubby.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     assert boot_args.unseen_by_grubby(["amd_iommu=off", "amd_iommu=of"]) == ["amd_iommu=of"]
+
+
+EVERY = sorted(path.name for path in TREES.iterdir() if path.is_dir())
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_fixture_host_is_given_back_or_refused(name: str, tmp_path: Path) -> None:
+    root = tree(name, tmp_path / "host")
+    before = contents(root)
+    wanted = [*WANTED, "stroke.test=1"]
+    try:
+        told = run(root, arguments=wanted)
+    except BootConfigError as error:
+        assert error.code in ("STK-410", "STK-411")
+        assert error.hint
+        assert contents(root) == before
+        return
+    assert told["changed"] == (told["layout"] != "grub")
+    assert not run(root, arguments=wanted)["changed"]
+    run(root, state="absent")
+    assert contents(root) == before
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_facts_tell_the_same_layout(name: str, tmp_path: Path) -> None:
+    root = tree(name, tmp_path / "host")
+    facts = boot.boot(Host(root), [])
+    if facts["ostree"]:
+        with pytest.raises(BootConfigError, match="ostree"):
+            run(root, check=True)
+    elif facts["layout"]:
+        assert run(root, check=True)["layout"] == facts["layout"]

@@ -6,22 +6,63 @@ from typing import Any
 
 Json = dict[str, Any]
 
+GRUB = "grub"
+# Files that every kernel to come takes its arguments from; boot entries are told by their kernel.
+FUTURE = ("/etc/kernel/cmdline", "/etc/default/grub", "/boot/grub2/grubenv")
 
-def kernel_argument_items(arguments: list[str], reasons: Json) -> list[Json]:
-    """One item per argument: on the running command line exactly once, with this value."""
+
+def boot_layout(facts: Json | None) -> str:
+    """How the host keeps its arguments, as gpu_facts saw it; `auto` where nobody looked yet."""
+    return str(((facts or {}).get("boot") or {}).get("layout") or "auto")
+
+
+def _sources(facts: Json) -> list[str]:
+    """Files that have to carry every argument: the source for future kernels, and the entries."""
+    configured = facts.get("arguments", {}).get("configured", [])
+    paths = list(dict.fromkeys(setting["source"] for setting in configured))
+    releases = [kernel["release"] for kernel in facts["kernel"]["installed"] if kernel["release"]]
+    found = [path for path in paths if path in FUTURE]
+    for release in releases:
+        # Without and with a counter of attempts; a second one is another system's on the same disk.
+        ends = (f"-{release}.conf", f"-{release}+")
+        entries = [path for path in paths if "/loader/entries/" in path and
+                   (path.endswith(ends[0]) or ends[1] in path)]  # fmt: skip
+        found += entries if len(entries) == 1 else []
+    return found
+
+
+def _values(facts: Json, path: str, key: str) -> list[str]:
+    same = key.replace("-", "_")
+    return [
+        str(setting["value"] or "")
+        for setting in facts["arguments"]["configured"]
+        if setting["source"] == path and setting["key"].replace("-", "_") == same
+    ]
+
+
+def kernel_argument_items(
+    arguments: list[str], reasons: Json, facts: Json | None = None
+) -> list[Json]:
+    """One item per argument: on the running command line exactly once, with this value.
+
+    On hosts with boot entries it says too what the files have that it has to be in (`sources`).
+    """
     items = []
+    entries = facts is not None and boot_layout(facts) not in (GRUB, "auto")
+    sources = _sources(facts) if facts is not None and entries else []
     for argument in arguments:
         key, _, value = argument.partition("=")
-        items.append(
-            {
-                "role": "boot_params",
-                "stage": "reboot",
-                "kind": "kernel_arg",
-                "key": key,
-                "value": value,
-                "reason": reasons.get(f"boot.args.{key}", ""),
-            }
-        )
+        item: Json = {
+            "role": "boot_params",
+            "stage": "reboot",
+            "kind": "kernel_arg",
+            "key": key,
+            "value": value,
+            "reason": reasons.get(f"boot.args.{key}", ""),
+        }
+        if facts is not None and sources:
+            item["sources"] = {path: _values(facts, path, key) for path in sources}
+        items.append(item)
     return items
 
 
@@ -29,4 +70,4 @@ class FilterModule:
     """Registers the filters with Ansible."""
 
     def filters(self) -> Json:
-        return {"kernel_argument_items": kernel_argument_items}
+        return {"boot_layout": boot_layout, "kernel_argument_items": kernel_argument_items}
