@@ -36,8 +36,43 @@ def newest_kernel(facts: Json) -> str:
     return max(releases, key=_numbers, default=str(facts["kernel"]["running"]))
 
 
+def boot_files(facts: Json) -> list[str]:
+    """The kernel that will start and its initramfs, where its distribution puts them."""
+    release = newest_kernel(facts)
+    if facts.get("package_manager") != "dnf":
+        return [f"/boot/vmlinuz-{release}", f"/boot/initrd.img-{release}"]
+    if facts["boot"].get("layout") == "systemd-boot":
+        # Its copies are in a folder whose name only kernel-install knows.
+        return [f"/usr/lib/modules/{release}/vmlinuz"]
+    return [f"/boot/vmlinuz-{release}", f"/boot/initramfs-{release}.img"]
+
+
+def boot_repair(facts: Json) -> str:
+    """What makes a missing initramfs and its boot entry anew."""
+    if facts.get("package_manager") == "dnf":
+        return "sudo kernel-install add-all"
+    if facts["boot"].get("layout") == "systemd-boot":
+        return "sudo update-initramfs -c -k all"
+    return "sudo update-initramfs -c -k all and sudo update-grub"
+
+
+def boot_question(facts: Json) -> str:
+    """What shows which entry starts next."""
+    layout = facts["boot"].get("layout")
+    if layout == "systemd-boot":
+        return "sudo bootctl list"
+    if layout == "grub-bls":
+        return "sudo grubby --info=DEFAULT"
+    return "grep -E 'GRUB_DEFAULT|saved_entry' /etc/default/grub /boot/grub/grubenv"
+
+
 class FilterModule:
     """Registers the filters with Ansible."""
 
     def filters(self) -> Json:
-        return {"boot_differences": boot_differences, "newest_kernel": newest_kernel}
+        return {
+            "boot_differences": boot_differences,
+            "boot_files": boot_files,
+            "boot_question": boot_question,
+            "boot_repair": boot_repair,
+        }
