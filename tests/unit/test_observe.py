@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gpu_host import items
+from gpu_host import items, services
 from gpu_host.files import Host
 
 from tests.unit.trees import ROOT, tree, write
@@ -179,8 +179,10 @@ X"""
     calls = fake(tmp_path, monkeypatch, "systemctl", script)
     wanted = [{"kind": "unit", "name": name} for name in ("b.service", "a.service", "b.service")]
     first, second, third = look(Path("/"), *wanted)
-    assert second == {"exists": True, "active": True, "enabled": "generated", "sub": "running"}
-    assert first == third == {"exists": False, "active": False, "enabled": "", "sub": "dead"}
+    running = {"active": True, "enabled": "generated", "masked": False, "sub": "running"}
+    gone = {"active": False, "enabled": "", "masked": False, "sub": "dead"}
+    assert second == {"exists": True, **running}
+    assert first == third == {"exists": False, **gone}
     text = calls.read_text()
     assert text.count("\n") == 1
     assert text.endswith("-- a.service b.service\n")
@@ -192,7 +194,7 @@ def test_unit_without_systemd_is_unknown_and_told(
     fake(tmp_path, monkeypatch, "systemctl", "echo System has not been booted >&2; exit 1")
     host = Host(Path("/"))
     (seen,) = items.observe(host, [{"kind": "unit", "name": "a.service"}])
-    assert seen == {"exists": None, "active": None, "enabled": None, "sub": None}
+    assert seen == services.UNKNOWN
     assert host.unreadable == ["systemctl show: System has not been booted"]
 
 
@@ -235,7 +237,7 @@ def test_role_observes_without_sending_contents(tmp_path: Path) -> None:
     root = tree("strix-halo-debian13-fixed", tmp_path / "host")
     item = {"role": "r", "stage": "prepare", "kind": "file", "path": OWN, "reason": "because"}
     manifest = [{**item, "content": "secret {{ 1 + 1 }}\n"}, {**item, "state": "absent"}]
-    extra = {"stroke_manifest": manifest, "gpu_facts_root": str(root)}
+    extra = {"gpu_facts_items": manifest, "gpu_facts_root": str(root)}
     book = tmp_path / "book.yml"
     book.write_text(
         "- hosts: localhost\n"
@@ -243,7 +245,7 @@ def test_role_observes_without_sending_contents(tmp_path: Path) -> None:
         "  tasks:\n"
         "    - ansible.builtin.import_role: {name: gpu_facts, tasks_from: observe}\n"
         "    - ansible.builtin.copy:\n"
-        '        content: "{{ stroke_manifest | manifest_changes(gpu_facts_observed)'
+        '        content: "{{ gpu_facts_items | manifest_changes(gpu_facts_observed)'
         ' | to_json }}"\n'
         f"        dest: {tmp_path}/changes.json\n"
         "        mode: '0644'\n",

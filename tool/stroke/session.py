@@ -155,6 +155,8 @@ class Session:
         extra = options.extra_vars
         if playbook == "remove" and options.packages:
             extra = (*extra, "stroke_remove_packages=true")
+        if playbook == "site" and options.full:
+            extra = (*extra, "stroke_full=true")
         self._changing = playbook in ("site", "remove") and not options.check
         job = Job(
             playbook=content.playbook(playbook),

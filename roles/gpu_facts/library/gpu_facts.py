@@ -20,6 +20,7 @@ from ansible.module_utils.gpu_host import (
     pci,
     rpm,
     runtime,
+    survey,
     system,
 )
 from ansible.module_utils.gpu_host.files import Host
@@ -59,6 +60,12 @@ options:
     default: []
   pci_ids:
     description: PCI device id (four hexadecimal digits) to gfx name, from the catalogue.
+    type: dict
+    default: {}
+  look:
+    description:
+      - What else to look at in the same run, besides the facts. C(paths) are files and directories,
+        with wildcards in the last part; C(units) are items of a manifest.
     type: dict
     default: {}
 attributes:
@@ -131,6 +138,8 @@ def collect(host: Host, params: dict[str, Any]) -> dict[str, Any]:
     facts["packages"] = {
         name: {"version": package.version, "held": package.held} for name, package in wanted.items()
     }
+    if params.get("look"):
+        facts["seen"] = host.guarded("survey", {}, survey.survey, host, params["look"])
     facts["notes"] = host.notes
     facts["unreadable"] = host.unreadable
     return facts
@@ -146,6 +155,7 @@ def main() -> None:
             "paths": {"type": "list", "elements": "str", "default": []},
             "users": {"type": "list", "elements": "str", "default": []},
             "pci_ids": {"type": "dict", "default": {}},
+            "look": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )

@@ -25,11 +25,19 @@ UNKNOWN = "unknown"
 class Change:
     """What one item lacks: an action, and both sides in words."""
 
-    def __init__(self, action: str, before: str | None, after: str | None, diff: str = "") -> None:
+    def __init__(
+        self,
+        action: str,
+        before: str | None,
+        after: str | None,
+        diff: str = "",
+        same_bytes: bool = False,
+    ) -> None:
         self.action = action
         self.before = before
         self.after = after
         self.diff = diff
+        self.same_bytes = same_bytes
 
 
 def _short(digest: str | None) -> str:
@@ -76,7 +84,7 @@ def _place(item: Json, seen: Json) -> Change | None:
     if seen.get("type") != kind:
         return Change("change", seen.get("type"), kind)
     before, after = _ownership(item, seen)
-    diff = ""
+    diff, owned = "", len(before)
     if content is not None:
         digest = hashlib.sha256(content.encode()).hexdigest()
         if seen.get("sha256") != digest:
@@ -88,7 +96,9 @@ def _place(item: Json, seen: Json) -> Change | None:
     elif item.get("size") is not None and seen.get("size") != item["size"]:
         before.append(f"{seen.get('size')} bytes")
         after.append(f"{item['size']} bytes")
-    return Change("change", ", ".join(before), ", ".join(after), diff) if before else None
+    if not before:
+        return None
+    return Change("change", ", ".join(before), ", ".join(after), diff, owned == len(before))
 
 
 def _package(item: Json, seen: Json) -> Change | None:
@@ -124,9 +134,19 @@ def _unit(item: Json, seen: Json) -> Change | None:
     if item.get("state") == "absent":
         return Change("remove", now, None) if exists else None
     wanted = item.get("active", True)
+    if wanted and seen.get("masked"):
+        return Change("unmask", f"masked, {now}", "running")
     if wanted and not active:
         return Change("start", now, "running")
-    return Change("stop", now, "stopped") if active and not wanted else None
+    if not wanted:
+        return Change("stop", now, "stopped") if active else None
+    config, serves = seen.get("config"), seen.get("serves")
+    if item.get("config") and config is not None and config != item["config"]:
+        return Change("restart", f"{now} with another configuration", "running")
+    if item.get("model") and serves is not None and not {item["model"], "*"} & set(serves):
+        said = f"serves {', '.join(serves)}" if serves else "does not answer"
+        return Change("restart", f"{now}, but {said}", "running")
+    return None
 
 
 def _image(item: Json, seen: Json) -> Change | None:
@@ -189,6 +209,7 @@ def manifest_changes(desired: list[Json], observed: list[Json]) -> list[Json]:
         raise ValueError(f"{len(desired)} items were wanted and {len(observed)} observed")
     changes: list[Json] = []
     restarts: list[tuple[Json, set[str]]] = []
+    moved: list[str] = []
     for item, seen in zip(desired, observed, strict=True):
         if item["kind"] not in COMPARE or item["stage"] not in STAGES:
             raise ValueError(f"manifest: unknown kind or stage in {item['kind']}, {item['stage']}")
@@ -205,7 +226,8 @@ def manifest_changes(desired: list[Json], observed: list[Json]) -> list[Json]:
                 changes.append(entry)
         elif change:
             changes.append(_entry(item, what, change, reason))
-    moved = [change["what"] for change in changes if change["action"] != "restart"]
+            if not change.same_bytes:
+                moved.append(what)
     for entry, needs in restarts:
         because = [what for what in moved if what in needs]
         if because:

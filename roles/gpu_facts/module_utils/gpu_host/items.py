@@ -8,13 +8,13 @@ import json
 import os
 import pwd
 import re
-import shutil
 import stat
-import subprocess
 from typing import Any
 
-from . import dpkg
+from . import packages, system
+from .dpkg import ABSENT
 from .files import Host, kernel_arguments, records
+from .services import run, services
 
 Item = dict[str, Any]
 
@@ -22,7 +22,6 @@ Item = dict[str, Any]
 HASHED = 8 * 1024 * 1024
 SHOWN = 64 * 1024
 IMAGES = "/var/lib/containers/storage"
-UNIT_PROPERTIES = "LoadState,ActiveState,SubState,UnitFileState"
 
 
 class Names:
@@ -83,10 +82,10 @@ def _shape(mode: int) -> str:
     return "other"
 
 
-def _place(host: Host, path: str, names: Names, follow: bool) -> dict[str, Any]:
+def place(host: Host, path: str, names: Names, follow: bool) -> dict[str, Any]:
     try:
-        place = host.at(path)
-        found = place.stat() if follow else place.lstat()
+        at = host.at(path)
+        found = at.stat() if follow else at.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return {"exists": False}
     except (OSError, ValueError) as error:
@@ -104,7 +103,7 @@ def _place(host: Host, path: str, names: Names, follow: bool) -> dict[str, Any]:
 
 def file(host: Host, item: Item, names: Names) -> dict[str, Any]:
     """A file as itself: a symbolic link in its place is a difference. Private text is not shown."""
-    seen = _place(host, item["path"], names, follow=False)
+    seen = place(host, item["path"], names, follow=False)
     seen.update({"sha256": None, "content": None})
     if seen.get("type") != "file" or item.get("opaque") or seen["size"] > HASHED:
         return seen
@@ -118,50 +117,6 @@ def file(host: Host, item: Item, names: Names) -> dict[str, Any]:
         except UnicodeDecodeError:
             seen["content"] = None
     return seen
-
-
-def run(host: Host, *words: str) -> str | None:
-    """Standard output of a read-only program of the running machine."""
-    program = shutil.which(words[0]) if host.live else None
-    if not program:
-        return None
-    try:
-        done = subprocess.run(
-            [program, *words[1:]], capture_output=True, text=True, timeout=60, check=False
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        host.cannot(" ".join(words[:2]), error)
-        return None
-    if done.returncode != 0 and not done.stdout.strip():
-        host.cannot(" ".join(words[:2]), done.stderr.strip()[:200] or f"exit {done.returncode}")
-    return done.stdout
-
-
-def parse_units(text: str) -> list[dict[str, str]]:
-    """One table of properties per unit of `systemctl show`, in the order that was asked."""
-    return [
-        dict(line.split("=", 1) for line in part.splitlines() if "=" in line)
-        for part in text.strip().split("\n\n")
-    ]
-
-
-def units(host: Host, names: list[str]) -> dict[str, dict[str, Any]]:
-    unknown = {"exists": None, "active": None, "enabled": None, "sub": None}
-    if not names:
-        return {}
-    text = run(host, "systemctl", "show", f"--property={UNIT_PROPERTIES}", "--", *names)
-    tables = parse_units(text) if text and text.strip() else []
-    if len(tables) != len(names):
-        return {name: dict(unknown) for name in names}
-    return {
-        name: {
-            "exists": table.get("LoadState") not in ("not-found", "", None),
-            "active": table.get("ActiveState") == "active",
-            "enabled": table.get("UnitFileState", ""),
-            "sub": table.get("SubState", ""),
-        }
-        for name, table in zip(names, tables)
-    }
 
 
 def full_reference(reference: str) -> str:
@@ -192,15 +147,23 @@ def parse_images(text: str) -> dict[str, str]:
     return found
 
 
-def images(host: Host, references: list[str]) -> dict[str, dict[str, Any]]:
-    """Image ids by reference: the store's own index first, since Podman starts slowly."""
+def stored_images(host: Host) -> dict[str, str] | None:
+    """Every image of the system's store by name, from its own index; null for who may not look."""
     if host.live and os.geteuid() != 0:  # an ordinary user sees a store of his own
-        return {reference: {"exists": None, "image_id": None} for reference in references}
+        return None
     known: dict[str, str] = {}
     for driver in ("overlay", "vfs", "btrfs"):
         text = host.text(f"{IMAGES}/{driver}-images/images.json")
         if text:
             known.update(host.guarded("image store", {}, parse_store, text))
+    return known
+
+
+def images(host: Host, references: list[str]) -> dict[str, dict[str, Any]]:
+    """Image ids by reference: the store's own index first, since Podman starts slowly."""
+    known = stored_images(host)
+    if known is None:
+        return {reference: {"exists": None, "image_id": None} for reference in references}
 
     def find(reference: str) -> str | None:
         name = full_reference(reference)
@@ -226,20 +189,21 @@ def kernel_argument(host: Host, key: str) -> dict[str, Any]:
     return {"values": [value for name, value in named if name == same]}
 
 
-def kernel(host: Host, known: dict[str, dpkg.Package]) -> dict[str, Any]:
-    running = host.line("/proc/sys/kernel/osrelease") or ""
-    versions = {image["release"]: image["version"] for image in dpkg.kernels(known)}
-    return {"running": running, "version": versions.get(running)}
+def kernel(host: Host, known: packages.Known) -> dict[str, Any]:
+    release = host.line("/proc/sys/kernel/osrelease") or ""
+    package = packages.running(known.kernels, release) or {}
+    return {"running": release, "version": package.get("version")}
 
 
 def observe(host: Host, wanted: list[Item]) -> list[dict[str, Any]]:
     """A list parallel to the items; what cannot be observed is an empty table and a note."""
     of_kind = {str(item.get("kind")) for item in wanted}
     names = Names(host) if of_kind & {"file", "directory"} else None
-    known = dpkg.packages(host) if of_kind & {"package", "kernel"} else {}
-    unit_table = units(
-        host, sorted({str(i.get("name")) for i in wanted if i.get("kind") == "unit"})
-    )
+    known = packages.Known(None, {}, [])
+    if of_kind & {"package", "kernel"}:
+        asked = [str(item.get("name")) for item in wanted if item.get("kind") == "package"]
+        known = packages.known(host, system.distribution(host), asked)
+    unit_table = services(host, [item for item in wanted if item.get("kind") == "unit"])
     image_table = images(
         host, sorted({str(i.get("reference")) for i in wanted if i.get("kind") == "image"})
     )
@@ -249,9 +213,9 @@ def observe(host: Host, wanted: list[Item]) -> list[dict[str, Any]]:
         if kind == "file" and names:
             return file(host, item, names)
         if kind == "directory" and names:
-            return _place(host, item["path"], names, follow=True)
+            return place(host, item["path"], names, follow=True)
         if kind == "package":
-            package = known.get(item["name"], dpkg.ABSENT)
+            package = known.packages.get(item["name"], ABSENT)
             return {"version": package.version, "held": package.held}
         if kind == "user":
             login = user(host, item["name"])

@@ -1,0 +1,93 @@
+"""State of units: what systemd says, what the container was made from, and whether it answers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from typing import Any
+
+from .files import Host
+
+PROPERTIES = "LoadState,ActiveState,SubState,UnitFileState"
+UNKNOWN = {"exists": None, "active": None, "enabled": None, "masked": None, "sub": None}
+# Label of the container that names the configuration it was made from.
+LABEL = '{{index .Config.Labels "stroke.config"}}'
+# Seconds that an endpoint may take to say which models it serves: no work for a healthy one.
+PATIENCE = 10
+
+
+def run(host: Host, *words: str) -> str | None:
+    """Standard output of a read-only program of the running machine."""
+    program = shutil.which(words[0]) if host.live else None
+    if not program:
+        return None
+    try:
+        done = subprocess.run(
+            [program, *words[1:]], capture_output=True, text=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        host.cannot(" ".join(words[:2]), error)
+        return None
+    if done.returncode != 0 and not done.stdout.strip():
+        host.cannot(" ".join(words[:2]), done.stderr.strip()[:200] or f"exit {done.returncode}")
+    return done.stdout
+
+
+def parse_units(text: str) -> list[dict[str, str]]:
+    """One table of properties per unit of `systemctl show`, in the order that was asked."""
+    return [
+        dict(line.split("=", 1) for line in part.splitlines() if "=" in line)
+        for part in text.strip().split("\n\n")
+    ]
+
+
+def units(host: Host, names: list[str]) -> dict[str, dict[str, Any]]:
+    if not names:
+        return {}
+    text = run(host, "systemctl", "show", f"--property={PROPERTIES}", "--", *names)
+    tables = parse_units(text) if text and text.strip() else []
+    if len(tables) != len(names):
+        return {name: dict(UNKNOWN) for name in names}
+    return {
+        name: {
+            "exists": table.get("LoadState") not in ("not-found", "", None),
+            "active": table.get("ActiveState") == "active",
+            "enabled": table.get("UnitFileState", ""),
+            "masked": table.get("LoadState") == "masked",
+            "sub": table.get("SubState", ""),
+        }
+        for name, table in zip(names, tables)
+    }
+
+
+def models(host: Host, url: str) -> list[str]:
+    """Models that an OpenAI endpoint says it serves; `*` for one that wants a key first."""
+    import urllib.error
+    import urllib.request
+
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{url}/v1/models", timeout=PATIENCE) as answer:
+            return [str(entry["id"]) for entry in json.loads(answer.read(1 << 20))["data"]]
+    except urllib.error.HTTPError as refusal:
+        return ["*"] if refusal.code in (401, 403) else []
+    except (OSError, ValueError, LookupError, TypeError) as problem:
+        host.cannot(url, problem)
+        return []
+
+
+def services(host: Host, items: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Units by name; of an active one, where its item asks for it, `config` and `serves`."""
+    table = units(host, sorted({str(item.get("name")) for item in items}))
+    for item in items:
+        seen = table.get(str(item.get("name")), {})
+        if not seen.get("active"):
+            continue
+        if item.get("container"):
+            told = run(host, "podman", "container", "inspect", "--format", LABEL,
+                       str(item["container"]))  # fmt: skip
+            seen["config"] = None if told is None else told.strip()
+        if item.get("url") and host.live:
+            seen["serves"] = host.guarded(str(item["url"]), None, models, host, str(item["url"]))
+    return table
