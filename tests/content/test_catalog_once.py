@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,8 +34,9 @@ def values(node: object, key: str = "") -> Iterator[str]:
             yield text
 
 
-def catalogue() -> set[str]:
-    return {value for path in sorted(CATALOG.glob("*.yml")) for value in values(load(path))}
+@functools.cache
+def catalogue() -> frozenset[str]:
+    return frozenset(v for path in sorted(CATALOG.glob("*.yml")) for v in values(load(path)))
 
 
 def code_files() -> list[Path]:

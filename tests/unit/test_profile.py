@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-import json
 from typing import Any
 
-import jsonschema
 import pytest
 
 from tests.unit.facts import GIB, strix_halo
@@ -156,43 +153,3 @@ def test_a_mirror_keeps_the_packages_and_changes_the_place() -> None:
 
 def test_overrides_are_shown() -> None:
     assert resolve({"rocm_source": "none"})["overridden"] == ["rocm_source"]
-
-
-def test_every_reference_in_the_catalogue_resolves() -> None:
-    rules = {entry["id"] for entry in CATALOG["kernel_rules"]}
-    firmware = {entry["id"] for entry in CATALOG["firmware_rules"]}
-    memory = {entry["id"] for entry in CATALOG["memory_rules"]}
-    names = {entry["name"] for entry in CATALOG["gfx"]}
-    distributions = {entry["id"] for entry in CATALOG["distributions"]}
-    for gfx in CATALOG["gfx"]:
-        assert gfx["kernel_rule"] in rules
-        assert gfx["firmware_rule"] in firmware
-        assert gfx["memory_rule"] in memory
-        assert gfx["engine"] in CATALOG["engines"]
-    for channel in CATALOG["rocm_channels"]:
-        assert set(channel["gfx"]) <= names
-        assert set(channel["distributions"]) <= distributions
-
-
-def test_every_entry_of_the_catalogue_has_a_source_and_a_confidence() -> None:
-    lists = ("gfx", "distributions", "kernel_rules", "firmware_rules", "memory_rules")
-    entries = [e for name in (*lists, "rocm_channels", "boot_arguments") for e in CATALOG[name]]
-    entries += [*CATALOG["engines"].values(), CATALOG["container_runtime"]]
-    for entry in entries:
-        assert entry["source"]
-        assert entry["confidence"] in ("high", "medium", "low", "derived"), entry
-
-
-def test_the_catalogue_meets_its_schema() -> None:
-    schema = ROLES / "host_profile" / "files" / "catalog.schema.json"
-    validator = jsonschema.Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
-    problems = [f"{list(e.path)}: {e.message}" for e in validator.iter_errors(CATALOG)]
-    assert problems == []
-
-
-def test_the_schema_finds_a_misspelt_key() -> None:
-    schema = ROLES / "host_profile" / "files" / "catalog.schema.json"
-    validator = jsonschema.Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
-    broken = copy.deepcopy(CATALOG)
-    broken["kernel_rules"][0]["minimun"] = "1"
-    assert list(validator.iter_errors(broken))

@@ -17,6 +17,7 @@ SCHEMA = "stroke/catalog/1"
 NAMES = ("id", "key", "reference", "pci_id", "name", "repository", "kind")
 ABOUT = ("product", "name", "meaning", "what", "minimum_reason", "reason", "image", "uri")
 PCI = "1002:"
+SITE = "site"  # what a merged catalogue says of the site's own files
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ def entries(known: Mapping[str, Any]) -> list[Entry]:
     """Every entry: of lists by their id, of maps by their key; a section that is one entry too."""
     found: list[Entry] = []
     for section, content in known.items():
+        if section == SITE:
+            continue
         if isinstance(content, list):
             for number, item in enumerate(content):
                 if isinstance(item, Mapping):
@@ -131,13 +134,15 @@ def document(known: Mapping[str, Any], name: str | None) -> Json:
     }
 
 
-def catalog(name: str | None, *, as_json: bool) -> Exit:
-    """Run the command."""
+def catalog(name: str | None, *, as_json: bool, site: str = "") -> Exit:
+    """Run the command; `site` is a directory with entries that add to the shipped ones."""
     from . import catalog_view as view
     from .console import Console
 
     console = Console(as_json=as_json)
-    known = role_code.catalog()
+    known = role_code.catalog(site)
+    if problems := (known.get(SITE) or {}).get("problems"):
+        raise StrokeError(f"{site}: {problems[0]}", code="STK-304")
     if name is None:
         console.result(view.overview(entries(known)))
     else:

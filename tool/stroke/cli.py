@@ -187,12 +187,21 @@ def catalog(
             help="An entry (gfx1151), a PCI id (1586), or a section (gfx); none: an overview.",
         ),
     ] = None,
+    site: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="Entries of your own, as in host_profile_catalog_dir.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Explain what stroke knows, and where it knows it from."""
     from .catalog import catalog as run
 
-    raise typer.Exit(int(run(name, as_json=as_json)))
+    raise typer.Exit(int(run(name, as_json=as_json, site=str(site.absolute()) if site else "")))
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

@@ -30,10 +30,13 @@ def title(gpu: Json) -> str:
 
 
 def _bound(machine: Machine) -> Iterator[Finding]:
+    left = any(machine.driver(gpu) == "amdgpu" for gpu in machine.serving)
     for gpu in machine.gpus:
         driver = machine.driver(gpu)
         where = f"/sys/bus/pci/devices/{gpu.get('slot')}"
         if driver == "vfio-pci":
+            if left:  # one for the virtual machine, one for the host: on purpose
+                continue
             yield finding(
                 "STK-D12",
                 f"{title(gpu)} is bound to vfio-pci: a virtual machine may use it, the host not",
@@ -143,7 +146,8 @@ def needs_cwsr(machine: Machine, gpu: Json) -> bool:
 
 def _kernel(machine: Machine) -> Iterator[Finding]:
     running = machine.fact("kernel.running", "")
-    for gpu in machine.serving:
+    one_of_each = {gpu.get("gfx"): gpu for gpu in reversed(machine.serving)}
+    for gpu in one_of_each.values():
         rule = machine.rule("kernel_rules", machine.gfx_entry(gpu).get("kernel_rule"))
         in_topology = (gpu.get("said") or {}).get("kfd") or gpu.get("source") == "kfd"
         if needs_cwsr(machine, gpu) and in_topology:
@@ -156,9 +160,10 @@ def _kernel(machine: Machine) -> Iterator[Finding]:
                     fix.provision(machine),
                 )
         elif machine.kernel_is_too_old(rule):
+            floor = (machine.profile.get("kernel") or {}).get("minimum") or rule["minimum"]
             yield finding(
                 "STK-D31",
-                f"kernel {running} is older than {rule['minimum']}, which {title(gpu)} needs",
+                f"kernel {running} is older than {floor}, which {title(gpu)} needs",
                 [f"/proc/sys/kernel/osrelease: {running}", str(rule.get("minimum_reason", ""))],
                 fix.provision(machine),
             )

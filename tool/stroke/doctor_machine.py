@@ -75,12 +75,14 @@ class Machine:
         if gpu.get("driver"):
             return str(gpu["driver"])
         mine = (d for d in self.devices if d.subsystem == "pci" and d.slot == gpu.get("slot"))
-        bound = next((device.driver for device in mine if device.driver), None)
-        return bound or ("amdgpu" if gpu.get("render_node") else None)
+        return next((device.driver for device in mine if device.driver), None)
 
     def kernel_is_too_old(self, rule: Json) -> bool:
-        """Whether the running kernel is below the rule's minimum."""
-        minimum = rule.get("minimum")
+        """Whether the running kernel is below its minimum, as the profile judges its stream."""
+        running = (self.profile.get("kernel") or {}).get("running")
+        if running:
+            return bool(running.get("state") == "old")
+        minimum = rule.get("minimum")  # no profile: a system that stroke does not work on
         return bool(minimum) and _numbers(self.fact("kernel.running", "")) < _numbers(str(minimum))
 
     def is_apu(self, gpu: Json) -> bool:

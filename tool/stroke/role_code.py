@@ -38,12 +38,12 @@ def _load(role: str, kind: str, name: str) -> ModuleType:
     return module
 
 
-def catalog() -> Json:
-    """The catalogue that comes with this program."""
+@cache
+def catalog(site: str = "") -> Json:
+    """The catalogue that comes with this program, with the entries of a site's own directory."""
     directory = content.roles() / "host_profile" / "files" / "catalog"
-    loaded: Json = _load("host_profile", "filter_plugins", "host_profile").load_catalog(
-        str(directory)
-    )
+    module = _load("host_profile", "filter_plugins", "host_profile")
+    loaded: Json = module.load_catalog(str(directory), site)
     return loaded
 
 

@@ -81,17 +81,18 @@ def catalog_packages(catalog: Json) -> list[str]:
     """Every package that the catalogue names: what gpu_facts looks up in the package database."""
     names: set[str] = set()
     for distribution in catalog["distributions"]:
-        if distribution["verdict"] != "refused":
-            names |= {distribution["kernel"]["package"], distribution["firmware"]["package"]}
-            names |= set(distribution["runtime_packages"])
+        for stream in distribution["kernel"]["streams"]:
+            names |= {stream["package"], *stream.get("aliases", [])}
+        names |= {distribution["firmware"]["package"], *distribution["runtime_packages"]}
     for channel in catalog["rocm_channels"]:
-        names |= {package["name"] for package in channel["packages"]}
+        for package in channel["packages"]:
+            names |= {package["name"].replace("{gfx}", gfx) for gfx in channel["gfx"]}
     return sorted(names)
 
 
 def catalog_pci_ids(catalog: Json) -> dict[str, str]:
     """PCI device id → target name."""
-    return {pci_id: entry["name"] for entry in catalog["gfx"] for pci_id in entry["pci_ids"]}
+    return {entry["pci_id"]: entry["gfx"] for entry in catalog["products"]}
 
 
 class FilterModule:
