@@ -25,7 +25,8 @@ NODES = ("/dev/kfd", "/dev/dri/renderD128")
 GROUP = 44445  # no group of any machine
 # Sets the nodes' owner and mode in umockdev's own directory, then becomes an ordinary user. What the
 # program imports is imported before, because that user may not be able to read this Python.
-START = """
+START = (
+    """
 import contextlib, io, os, sys
 from stroke.cli import main
 mode, groups = int(sys.argv[1], 8), [int(word) for word in sys.argv[2].split(",") if word]
@@ -44,7 +45,9 @@ if os.geteuid() == 0:
     os.setuid(65534)
 os.environ["HOME"] = "/nonexistent"
 sys.exit(main(sys.argv[3:]))
-""" % GROUP
+"""
+    % GROUP
+)
 
 
 def doctor(

@@ -63,6 +63,7 @@ CATALOGUE: dict[str, Kind] = {
         Kind("STK-412", "memory too small", Exit.REFUSED),
         Kind("STK-413", "model file missing or different", Exit.REFUSED),
         Kind("STK-414", "package mirror or archive not reachable", Exit.REFUSED),
+        Kind("STK-415", "package held or excluded", Exit.REFUSED),
         Kind("STK-421", "no kernel that the GPU can use", Exit.REFUSED),
         Kind("STK-422", "bad firmware that would come back", Exit.REFUSED),
         Kind("STK-501", "wrong kernel after the reboot", Exit.FAILED),
