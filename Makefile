@@ -10,8 +10,8 @@ SANDBOX_PACKAGES := apt-utils debian-archive-keyring dpkg-dev e2fsprogs gpg mmde
 	python3-venv qemu-system-x86 qemu-utils
 TEST_PACKAGES := $(SANDBOX_PACKAGES) crun git iptables podman runc
 
-.PHONY: demo test docs lint unit packaging molecule molecule-host vm acceptance bench constraints clean \
-	demo-packages test-packages
+.PHONY: demo test docs lint unit packaging molecule molecule-host molecule-dnf oracle vm acceptance \
+	bench constraints clean demo-packages test-packages
 .DEFAULT_GOAL := test
 
 demo: demo-packages $(VENV)/.installed
@@ -27,13 +27,14 @@ lint unit packaging: $(VENV)/.installed
 docs: $(VENV)/.installed
 	@$(BIN)/python docs/generate.py
 
-molecule molecule-host vm: test-packages $(VENV)/.installed
+molecule molecule-host molecule-dnf oracle vm: test-packages $(VENV)/.installed
 	@$(STAGES) $@
 
 # What takes longer than `make test` may.
 acceptance: test-packages $(VENV)/.installed
-	@$(STAGES) molecule-host acceptance
+	@$(STAGES) molecule-host molecule-dnf oracle acceptance
 
+# Containers by default; hosts that are converged: bench/run.py --inventory hosts.ini
 bench: test-packages $(VENV)/.installed
 	@$(BIN)/python bench/run.py
 

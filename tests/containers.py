@@ -54,6 +54,8 @@ printf '{kernel}\n' >/srv/fake/osrelease
 mount --bind /srv/fake/osrelease /proc/sys/kernel/osrelease
 printf 'BOOT_IMAGE=/boot/vmlinuz root=/dev/sda1 ro quiet\n' >/srv/fake/cmdline
 mount --bind /srv/fake/cmdline /proc/cmdline
+mount -t tmpfs tmpfs /sys/module
+mkdir -p /sys/module/ttm/parameters /sys/module/amdgpu/parameters
 """
 DEB = r"""
 set -eu
@@ -75,6 +77,7 @@ class Container:
     address: str
     state: Path
     names: tuple[str, ...]
+    arguments: tuple[str, ...] = ()
 
     @property
     def inventory(self) -> Path:
@@ -95,9 +98,36 @@ class Container:
         self.sh(DEB, name, version)
 
     def boot(self, arguments: list[str]) -> None:
-        """What a reboot would do: the command line has these arguments from now on."""
+        """What a reboot would do: the running kernel has these arguments from now on."""
         line = " ".join(["BOOT_IMAGE=/boot/vmlinuz root=/dev/sda1 ro quiet", *arguments])
         self.sh(f"printf '%s\\n' '{line}' >/srv/fake/cmdline")
+        for argument in arguments:
+            module, dot, rest = argument.partition(".")
+            if dot:
+                name, _, value = rest.partition("=")
+                self.sh(f"printf '%s\\n' '{value}' >/sys/module/{module}/parameters/{name}")
+
+    def converge(self) -> None:
+        """Boot with the arguments that are wanted of it, then provision it once."""
+        command = [sys.executable, "-m", "stroke"]
+        environment = {**os.environ, "PYTHONPATH": os.fspath(ROOT / "tool"),
+                       "XDG_STATE_HOME": os.fspath(self.state / "xdg")}  # fmt: skip
+        only = ["--limit", self.names[0]]
+        plan = subprocess.run(
+            [*command, "plan", self.inventory, "--json", *only], env=environment, cwd=ROOT,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if plan.returncode != 0:
+            raise AssertionError(f"exit {plan.returncode}: {plan.stdout}\n{plan.stderr}")
+        (host,) = json.loads(plan.stdout)["hosts"]
+        self.arguments = tuple(host["profile"]["boot"]["args"])
+        self.boot(list(self.arguments))
+        done = subprocess.run(
+            [*command, "provision", self.inventory, "--yes", *only], env=environment, cwd=ROOT,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise AssertionError(f"exit {done.returncode}: {done.stdout}\n{done.stderr}")
 
     def write_inventory(self, variables: dict[str, Any], **more: Any) -> Path:
         """One inventory in which the container has each of its names, with a port for each."""

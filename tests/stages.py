@@ -74,6 +74,8 @@ def stages() -> list[Stage]:
         python(
             "molecule-host", "molecule", "test", "--scenario-name", "host", group="molecule-host"
         ),
+        python("molecule-dnf", "molecule", "test", "--scenario-name", "dnf", group="molecule-dnf"),
+        pytest("oracle", "-m", "container", "tests/oracle"),
         pytest("vm", "-m", "vm and not slow", "-x", "tests/vm", lane="guest"),
         pytest("acceptance", "-m", "slow", "tests/vm", lane="guest"),
     ]

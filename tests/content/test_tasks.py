@@ -74,9 +74,7 @@ def test_no_file_of_the_distribution_is_edited() -> None:
 
 def test_commands_say_whether_they_change_something() -> None:
     bad = [
-        task
-        for task in ALL_TASKS
-        if task.module in COMMANDS and "changed_when" not in task.body
+        task for task in ALL_TASKS if task.module in COMMANDS and "changed_when" not in task.body
     ]
     assert offenders(bad) == []
 

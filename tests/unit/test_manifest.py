@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import shutil
 import subprocess
@@ -88,6 +89,15 @@ def test_resting_unit_is_not_restarted() -> None:
     resting = {**RUNNING, "active": False}
     desired = [{**UNIT, "active": False, "needs": ["/etc/u"]}, absent("/etc/u")]
     found = manifest.manifest_changes(desired, [resting, {"exists": False}])
+    assert [change["what"] for change in found] == ["/etc/u"]
+
+
+def test_unit_is_not_restarted_for_the_owner_of_what_it_reads() -> None:
+    """A file with the right bytes and a wrong mode is mended; the service need not know."""
+    right = {"exists": True, "type": "file", "mode": "0600", "owner": "root", "group": "root",
+             "sha256": hashlib.sha256(b"x").hexdigest()}  # fmt: skip
+    desired = [absent("/etc/u"), {**UNIT, "needs": ["/etc/u"]}]
+    found = manifest.manifest_changes(desired, [right, RUNNING])
     assert [change["what"] for change in found] == ["/etc/u"]
 
 

@@ -154,9 +154,7 @@ def test_repository_signed_by_another_key(guest: Guest) -> None:
 def test_corrupt_image_archive(guest: Guest, tmp_path: Path) -> None:
     archive = tmp_path / "image.tar"
     archive.write_bytes(b"not an archive\n" * 1000)
-    result = guest.stroke(
-        "provision", "--yes", "-e", f"inference_server_image_archive={archive}"
-    )
+    result = guest.stroke("provision", "--yes", "-e", f"inference_server_image_archive={archive}")
     assert result.codes == ["STK-405"], result
     assert result.status == 5, result
 

@@ -32,12 +32,14 @@ class Change:
         after: str | None,
         diff: str = "",
         same_bytes: bool = False,
+        stage: str = "",
     ) -> None:
         self.action = action
         self.before = before
         self.after = after
         self.diff = diff
         self.same_bytes = same_bytes
+        self.stage = stage
 
 
 def _short(digest: str | None) -> str:
@@ -167,13 +169,18 @@ def _kernel_arg(item: Json, seen: Json) -> Change | None:
     key, values = item["key"], [str(value) for value in seen.get("values") or []]
     value = item.get("value")
     wanted = [] if item.get("state") == "absent" else ["" if value is None else str(value)]
-    if values == wanted:
-        return None
 
     def said(found: list[str]) -> str:
         return " ".join(f"{key}={one}" if one else key for one in found) or "absent"
 
-    return Change("reboot", said(values), said(wanted))
+    if values != wanted:
+        return Change("reboot", said(values), said(wanted))
+    # Files that boot entries are made of, as the facts have them: what runs now is not what will.
+    wrong = {path: has for path, has in (item.get("sources") or {}).items() if has != wanted}
+    if not wrong:
+        return None
+    before = "; ".join(f"{path}: {said(has)}" for path, has in wrong.items())
+    return Change("change", before, said(wanted), stage="prepare")
 
 
 def _kernel(item: Json, seen: Json) -> Change | None:
@@ -197,9 +204,9 @@ COMPARE: dict[str, tuple[str, Callable[[Json, Json], Change | None]]] = {
 
 
 def _entry(item: Json, what: str, change: Change, reason: str) -> Json:
-    entry = {"role": item["role"], "stage": item["stage"], "kind": item["kind"], "what": what,
-             "action": change.action, "before": change.before, "after": change.after,
-             "reason": reason}  # fmt: skip
+    entry = {"role": item["role"], "stage": change.stage or item["stage"], "kind": item["kind"],
+             "what": what, "action": change.action, "before": change.before,
+             "after": change.after, "reason": reason}  # fmt: skip
     return entry | ({"diff": change.diff} if change.diff else {})
 
 

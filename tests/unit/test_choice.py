@@ -1,0 +1,137 @@
+"""What the facts answer of a manifest without a second look, and which roles have to run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import choice
+import pytest
+
+from tests.unit.trees import ROOT
+
+Json = dict[str, Any]
+FILE: Json = {"exists": True, "type": "file", "mode": "0644"}
+FACTS: Json = {
+    "packages": {"podman": {"version": "5.4.2", "held": False}},
+    "users": {"stroke": {"groups": ["render"]}, "nobody-yet": None},
+    "kernel": {"running": "7.2.12", "running_package": {"version": "7.2.12-1"}},
+    "seen": {
+        "patterns": ["/etc/a.d/*stroke*", "/var/lib/stroke", "/var/lib/stroke/*"],
+        "paths": {"/etc/a.d/stroke-x": FILE, "/var/lib/stroke": {"exists": True, "type": "link"}},
+        "units": {"s.service": {"exists": True, "active": True}},
+        "images": {"localhost/i:1": "sha256:1"},
+        "arguments": ["quiet", "amd_iommu=on", '"ttm.pages-limit=5"', "amd_iommu=off"],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("item", "seen"),
+    [
+        ({"kind": "package", "name": "podman"}, {"version": "5.4.2", "held": False}),
+        ({"kind": "package", "name": "never-asked"}, None),
+        ({"kind": "user", "name": "stroke"}, {"exists": True, "groups": ["render"]}),
+        ({"kind": "user", "name": "nobody-yet"}, {"exists": False, "groups": []}),
+        ({"kind": "user", "name": "never-asked"}, None),
+        ({"kind": "kernel"}, {"running": "7.2.12", "version": "7.2.12-1"}),
+        ({"kind": "file", "path": "/etc/a.d/stroke-x"}, FILE),
+        ({"kind": "file", "path": "/etc/a.d/stroke-y"}, {"exists": False}),
+        ({"kind": "file", "path": "/etc/a.d/other"}, None),
+        ({"kind": "file", "path": "/etc/a.d/deeper/stroke-x"}, None),
+        ({"kind": "file", "path": "/var/lib/stroke"}, {"exists": True, "type": "link"}),
+        ({"kind": "directory", "path": "/var/lib/stroke"}, None),
+        ({"kind": "directory", "path": "/var/lib/stroke/models"}, {"exists": False}),
+        ({"kind": "unit", "name": "s.service"}, {"exists": True, "active": True}),
+        ({"kind": "unit", "name": "t.service"}, None),
+        ({"kind": "image", "reference": "i:1"}, {"exists": True, "image_id": "sha256:1"}),
+        ({"kind": "image", "reference": "i"}, None),
+        ({"kind": "kernel_arg", "key": "amd_iommu"}, {"values": ["on", "off"]}),
+        ({"kind": "kernel_arg", "key": "ttm.pages_limit"}, {"values": ["5"]}),
+        ({"kind": "kernel_arg", "key": "nomodeset"}, {"values": []}),
+        ({"kind": "dance"}, None),
+    ],
+)
+def test_item_is_answered_by_the_facts_or_left_open(item: Json, seen: Json | None) -> None:
+    assert choice.manifest_seen([item], FACTS) == [seen]
+    assert choice.manifest_unseen([item], FACTS) == ([item] if seen is None else [])
+
+
+def test_a_second_look_fills_the_gaps_in_order() -> None:
+    items: list[Json] = [
+        {"kind": "unit", "name": "t.service"},
+        {"kind": "kernel"},
+        {"kind": "image", "reference": "i"},
+    ]
+    assert choice.manifest_seen(items, FACTS, [{"a": 1}, {"b": 2}]) == [
+        {"a": 1},
+        {"running": "7.2.12", "version": "7.2.12-1"},
+        {"b": 2},
+    ]
+
+
+def test_facts_without_a_survey_answer_what_they_know() -> None:
+    facts = {key: value for key, value in FACTS.items() if key != "seen"}
+    found = choice.manifest_seen([{"kind": "kernel"}, {"kind": "unit", "name": "s"}], facts)
+    assert found == [{"running": "7.2.12", "version": "7.2.12-1"}, None]
+
+
+def changes(*pairs: tuple[str, str]) -> list[Json]:
+    return [{"role": role, "stage": stage} for role, stage in pairs]
+
+
+@pytest.mark.parametrize(
+    ("found", "roles"),
+    [
+        (changes(), []),
+        (changes(("rocm", "prepare")), ["rocm", "host_verify"]),
+        (changes(("kernel", "prepare")), ["kernel", "boot_guard", "host_verify"]),
+        (changes(("boot_params", "reboot")), ["boot_params", "boot_guard", "host_verify"]),
+        (
+            changes(("inference_server", "serve"), ("model_store", "prepare")),
+            ["inference_server", "model_store", "host_verify"],
+        ),
+    ],
+)
+def test_roles_follow_from_changes(found: list[Json], roles: list[str]) -> None:
+    assert choice.manifest_roles(found) == roles
+
+
+def test_full_runs_every_role_in_the_order_of_site() -> None:
+    text = (ROOT / "playbooks" / "site.yml").read_text(encoding="utf-8")
+    places = [text.index(f"when: \"'{role}' in stroke_roles") for role in choice.ROLES]
+    assert places == sorted(places)
+    assert choice.manifest_roles([], True) == list(choice.ROLES)
+
+
+@pytest.mark.parametrize(
+    ("tags", "roles"),
+    [(["all"], []), (["kernel"], []), (["verify"], ["host_verify"]),
+     (["host_verify", "kernel"], ["host_verify"])],
+)  # fmt: skip
+def test_proof_alone_may_be_asked_for(tags: list[str], roles: list[str]) -> None:
+    assert choice.manifest_roles([], False, tags) == roles
+
+
+def test_a_role_that_no_step_runs_is_an_error_of_ours() -> None:
+    with pytest.raises(ValueError, match="dance"):
+        choice.manifest_roles(changes(("dance", "prepare")))
+
+
+def test_restart_is_told_for_its_unit_only() -> None:
+    found = [{"kind": "unit", "what": "a.service", "action": "restart"}]
+    assert choice.manifest_restart(found, "a.service")
+    assert not choice.manifest_restart(found, "b.service")
+    assert not choice.manifest_restart([{**found[0], "action": "start"}], "a.service")
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),  # noqa: S104
+        ("::", "http://[::1]:8000"),
+        ("192.0.2.7", "http://192.0.2.7:8000"),
+    ],
+)
+def test_an_endpoint_is_asked_where_the_host_reaches_it(address: str, url: str) -> None:
+    assert choice.loopback_url(address, 8000) == url
