@@ -135,7 +135,7 @@ CASES: list[tuple[str, Change, str, str, str]] = [
     ("variable in a drop-in",
      file("etc/systemd/system/ollama.service.d/override.conf",
           '[Service]\nEnvironment="HSA_OVERRIDE_GFX_VERSION=11.0.2"\n'),
-     "STK-D51", "ollama.service.d/override.conf: HSA_OVERRIDE_GFX_VERSION=11.0.2", "log out and in"),
+     "STK-D51", "service.d/override.conf: HSA_OVERRIDE_GFX_VERSION=11.0.2", "log out and in"),
     ("old repository",
      file("etc/apt/sources.list.d/rocm.sources", apt("https://repo.radeon.com/rocm/apt/6.4.1")),
      "STK-D52", "/etc/apt/sources.list.d/rocm.sources", "sudo rm"),

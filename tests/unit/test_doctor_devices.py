@@ -23,10 +23,9 @@ from tests.unit.playing import DATA, ROOT
 
 NODES = ("/dev/kfd", "/dev/dri/renderD128")
 GROUP = 44445  # no group of any machine
-# Sets the nodes' owner and mode in umockdev's own directory, then becomes an ordinary user. What the
-# program imports is imported before, because that user may not be able to read this Python.
-START = (
-    """
+# Sets the nodes' owner and mode in umockdev's own directory, then becomes an ordinary user. What
+# the program imports is imported before: that user may not be able to read this Python.
+START = """
 import contextlib, io, os, sys
 from stroke.cli import main
 mode, groups = int(sys.argv[1], 8), [int(word) for word in sys.argv[2].split(",") if word]
@@ -34,9 +33,9 @@ made = os.environ["UMOCKDEV_DIR"]
 for path in os.popen(f"find {made}/dev ! -type d").read().split():
     os.chmod(path, mode)
     if os.geteuid() == 0:
-        os.chown(path, 0, %d)
+        os.chown(path, 0, int(sys.argv[3]))
 with contextlib.redirect_stdout(io.StringIO()):
-    main(sys.argv[3:])
+    main(sys.argv[4:])
 if os.geteuid() == 0:
     for path in (made, *os.popen(f"find {made} -type d").read().split()):
         os.chmod(path, 0o755)
@@ -44,10 +43,8 @@ if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
 os.environ["HOME"] = "/nonexistent"
-sys.exit(main(sys.argv[3:]))
+sys.exit(main(sys.argv[4:]))
 """
-    % GROUP
-)
 
 
 def doctor(
@@ -59,7 +56,7 @@ def doctor(
     description = DATA / "devices" / f"{machine}.umockdev"
     return subprocess.run(
         [program, "--device", str(description), "--", sys.executable, "-c", START, f"{mode:o}",
-         ",".join(map(str, groups)), "doctor", *words],
+         ",".join(map(str, groups)), str(GROUP), "doctor", *words],
         env={"PYTHONPATH": str(ROOT / "tool"), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip

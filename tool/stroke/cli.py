@@ -150,6 +150,14 @@ def inspect(
     extra_vars: Extra = None,
     ask_become_pass: Become = False,
     forks: Forks = None,
+    capture: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            dir_okay=False,
+            help="Write what was read of the hosts, made anonymous, to FILE (.tar.gz).",
+        ),
+    ] = None,
     as_json: Json = False,
     keep: Keep = None,
     debug: Debug = False,

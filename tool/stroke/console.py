@@ -6,8 +6,9 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 from rich.console import Console as Rich
@@ -88,6 +89,11 @@ class Console:
     def inspected(self, run: Run) -> None:
         """Print what the hosts are."""
         self.result(results.inspected(run))
+
+    def captured(self, file: Path, hosts: Sequence[tuple[str, str, Mapping[str, Any]]]) -> None:
+        """Say what is in an archive of hosts, and what was taken out of it."""
+        for line in results.captured(file, hosts):
+            self.say(line)
 
     def document(self, document: Mapping[str, Any]) -> None:
         """Print the report if it was asked for; nothing else is on stdout then."""

@@ -40,6 +40,7 @@ CATALOGUE: dict[str, Kind] = {
         Kind("STK-105", "confirmation needed", Exit.USAGE),
         Kind("STK-106", "ansible-playbook refused its arguments", Exit.USAGE),
         Kind("STK-107", "no such catalogue entry", Exit.USAGE),
+        Kind("STK-108", "capture cannot be written", Exit.USAGE),
         Kind("STK-201", "host unreachable", Exit.UNREACHABLE),
         Kind("STK-202", "login refused", Exit.UNREACHABLE),
         Kind("STK-203", "host key unknown or changed", Exit.UNREACHABLE),

@@ -37,6 +37,7 @@ class Options:
     packages: bool = False
     keep: Path | None = None
     debug: bool = False
+    capture: Path | None = None
     passthrough: tuple[str, ...] = ()
 
     @property

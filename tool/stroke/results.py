@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -185,3 +189,19 @@ def inspected(run: Run) -> RenderableType:
             parts += views.mapping(reasons, indent=4)
         parts.append(Text())
     return Group(*parts[:-1]) if parts else Text("No host was looked at.")
+
+
+def captured(file: Path, hosts: Sequence[tuple[str, str, Mapping[str, Any]]]) -> Iterator[str]:
+    """Return what is in an archive of hosts, and what was taken out of it."""
+    if not hosts:
+        yield f"No host could be captured; {file} was not written."
+        return
+    for name, directory, capture in hosts:
+        replaced = capture.get("replaced")
+        words = [
+            text.count(int(number), kind)
+            for kind, number in (replaced.items() if isinstance(replaced, dict) else ())
+        ]
+        taken = f"; replaced: {', '.join(words)}" if words else ""
+        yield text.clean(f"{name} → {directory}/: {capture.get('files', 0)} files{taken}")
+    yield f"Written to {file}. Look through it before you attach it: stroke doctor --root DIR"

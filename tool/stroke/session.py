@@ -6,13 +6,13 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from . import artifacts, content, inventory, version
-from .console import Console, Follower
+from . import artifacts, capture, content, inventory, version
+from .console import Console
 from .diagnosis import playbook_error
 from .document import document
 from .errors import Exit, Problem, StrokeError
-from .events import Event
 from .inventory import Inventory
+from .listener import Listener
 from .options import Options
 from .report import HostRun, Run, mark_applied, merge, stop, worst
 from .runner import Backend, Job, environment, executable
@@ -72,9 +72,7 @@ class Session:
                 self.console.verified(run)
                 return run, run.exit
             case "inspect":
-                run = self._play("inspect", "Inspecting")
-                self.console.inspected(run)
-                return run, run.exit
+                return self._inspect()
             case _:
                 return self._remove()
 
@@ -126,6 +124,14 @@ class Session:
             return run, worst([run.exit, Exit.CHANGES])
         return run, run.exit
 
+    def _inspect(self) -> tuple[Run, Exit]:
+        file = self.options.capture
+        run = self._play("inspect", "Inspecting", tags=("all", "capture") if file else ())
+        self.console.inspected(run)
+        if file:
+            self.console.captured(file, capture.write(run, file))
+        return run, run.exit
+
     def _remove(self) -> tuple[Run, Exit]:
         names = self._names(self.options.limit)
         if not names:
@@ -148,6 +154,7 @@ class Session:
         title: str,
         *,
         limit: tuple[str, ...] = (),
+        tags: tuple[str, ...] = (),
         read_only: bool = False,
     ) -> Run:
         """Run one playbook to its end, or say why it did not run."""
@@ -164,7 +171,7 @@ class Session:
             local=self._where.local,
             gentle=self._where.local and self._changing,
             limit=limit or options.limit,
-            tags=() if read_only else options.tags,
+            tags=() if read_only else tags or options.tags,
             check=options.check and not read_only,
             diff=options.diff,
             extra_vars=extra,
@@ -176,7 +183,7 @@ class Session:
         )
         stages = playbook == "site"
         with self.console.follow(title, diff=options.diff, stages=stages) as follower:
-            listener = _Listener(follower, self.kept, gentle=job.gentle)
+            listener = Listener(follower, self.kept, gentle=job.gentle)
             outcome = self.backend.run(job, listener)
         run = follower.run
         if read_only and options.tags:
@@ -245,30 +252,6 @@ def _with_flag(command: str, flag: str) -> str:
     """Add a flag before what is meant for ansible-playbook."""
     words, separator, rest = command.partition(" -- ")
     return f"{words} {flag}{separator}{rest}"
-
-
-@dataclass(slots=True)
-class _Listener:
-    """Passes events on to the display and to the file."""
-
-    follower: Follower
-    kept: artifacts.LastRun
-    gentle: bool
-
-    def event(self, event: Event) -> None:
-        self.kept.event(event)
-        self.follower.event(event)
-
-    def tick(self) -> None:
-        self.follower.tick()
-
-    def signal(self, count: int) -> None:
-        if count > 1:
-            self.follower.note("stopping now")
-        elif self.gentle:
-            self.follower.note("stopping after the current step; press Ctrl-C again to stop now")
-        else:
-            self.follower.note("stopping; press Ctrl-C again to stop now")
 
 
 def _where_was(host: HostRun) -> str:

@@ -18,6 +18,7 @@ from ansible.module_utils.gpu_host import (
     memory,
     packages,
     pci,
+    recording,
     rpm,
     runtime,
     survey,
@@ -68,6 +69,12 @@ options:
         with wildcards in the last part; C(units) are items of a manifest.
     type: dict
     default: {}
+  capture:
+    description:
+      - Return RV(capture), a small tree with what was read, without names, addresses, identifiers
+        and serial numbers.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full
@@ -86,6 +93,11 @@ RETURN = r"""
 ansible_facts:
   description: One key C(gpu_facts) with schema C(stroke/facts/1); see the README of the role.
   returned: always
+  type: dict
+capture:
+  description:
+    - C(archive), a gzipped tar in base64; C(replaced) and C(left_out) say what is not in it.
+  returned: when O(capture)
   type: dict
 """
 
@@ -156,11 +168,16 @@ def main() -> None:
             "users": {"type": "list", "elements": "str", "default": []},
             "pci_ids": {"type": "dict", "default": {}},
             "look": {"type": "dict", "default": {}},
+            "capture": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
-    host = Host(Path(module.params["root"]))
-    module.exit_json(changed=False, ansible_facts={"gpu_facts": collect(host, module.params)})
+    root = Path(module.params["root"])
+    host = recording.Recorder(root) if module.params["capture"] else Host(root)
+    result = {"ansible_facts": {"gpu_facts": collect(host, module.params)}}
+    if isinstance(host, recording.Recorder):
+        result["capture"] = recording.pack(host, module.params["packages"])
+    module.exit_json(changed=False, **result)
 
 
 if __name__ == "__main__":
