@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from gpu_host import boot, dpkg, driver, gpus, locks, memory
+from gpu_host import boot, dpkg, driver, gfx, gpus, locks, memory
 from gpu_host.files import Host, kernel_arguments
 
 from tests.unit.trees import HOSTS, ROOT, tree, write
@@ -83,7 +83,7 @@ def test_every_tree_has_a_case() -> None:
 def test_gfx_name_has_decimal_fields_and_a_hexadecimal_stepping(
     target: int, name: str | None
 ) -> None:
-    assert gpus.gfx_name(target) == name
+    assert gfx.gfx_name(target) == name
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_gfx_name_has_decimal_fields_and_a_hexadecimal_stepping(
     ],
 )  # fmt: skip
 def test_graphics_ip_is_not_always_the_gfx_name(version: tuple[int, int, int], name: str) -> None:
-    assert gpus.gfx_of_ip(*version) == name
+    assert gfx.gfx_of_ip(*version) == name
 
 
 def pci(root: Path, slot: str, device: str, kind: str = "0x030000") -> str:
@@ -256,12 +256,49 @@ def test_memory_modules_come_in_three_sizes_of_notation(tmp_path: Path) -> None:
     assert memory.dmi_memory(Host(tmp_path)) == (16384 << 20) + (1024 << 10) + (65536 << 20)
 
 
+def test_memory_table_is_walked_past_the_strings_behind_each_structure(tmp_path: Path) -> None:
+    def structure(kind: int, size: int = 0, strings: bytes = b"\0") -> bytes:
+        body = bytearray(0x28)
+        body[0], body[1] = kind, len(body)
+        body[0x0C:0x0E] = size.to_bytes(2, "little")
+        return bytes(body) + strings + b"\0"
+
+    table = structure(1, 512, b"Maker\0Model\0") + structure(17, 16384, b"DIMM 0\0")
+    table += structure(17, 8192) + structure(127)
+    write(tmp_path, memory.TABLE, table)
+    write(tmp_path, memory.UDEV, "E:MEMORY_DEVICE_0_SIZE=1\n")
+    assert memory.dmi_memory(Host(tmp_path)) == (16384 + 8192) << 20
+
+
+def test_memory_modules_are_told_to_everybody_by_udev(tmp_path: Path) -> None:
+    text = "E:MEMORY_DEVICE_0_SIZE=17179869184\nE:MEMORY_DEVICE_1_SIZE=17179869184\n"
+    write(tmp_path, memory.UDEV, text)
+    assert memory.dmi_memory(Host(tmp_path)) == 32 << 30
+
+
 def test_boot_loader_is_what_the_firmware_was_told(tmp_path: Path) -> None:
     write(tmp_path, "/boot/grub/grub.cfg", "")
     assert boot.boot(Host(tmp_path), [])["loader"] == "grub"
     told = "systemd-boot 257.9".encode("utf-16-le")
     write(tmp_path, boot.LOADER_INFO, b"\x06\0\0\0" + told)
     assert boot.boot(Host(tmp_path), [])["loader"] == "systemd-boot"
+
+
+@pytest.mark.parametrize(
+    ("setting", "entries", "layout"),
+    [
+        ("", False, "grub"), ("", True, "grub-bls"), ("GRUB_ENABLE_BLSCFG=true", False, "grub-bls"),
+        ("GRUB_ENABLE_BLSCFG=false", True, "grub"),
+    ],
+)  # fmt: skip
+def test_grub_says_itself_whether_it_reads_boot_entries(
+    setting: str, entries: bool, layout: str, tmp_path: Path
+) -> None:
+    write(tmp_path, "/boot/grub2/grub.cfg", "")
+    write(tmp_path, "/etc/default/grub", setting)
+    if entries:
+        write(tmp_path, "/boot/loader/entries/a.conf", "options quiet\n")
+    assert boot.boot(Host(tmp_path), [])["layout"] == layout
 
 
 def test_unknown_loader_and_secure_boot(tmp_path: Path) -> None:

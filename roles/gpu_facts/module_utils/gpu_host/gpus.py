@@ -8,7 +8,7 @@ from typing import Any
 from .files import Host
 from .firmware import loaded
 from .gfx import gfx_name, gfx_of_ip, is_apu
-from .pci import AMD_GPU, DEVICES, Function, is_gpu
+from .pci import AMD_GPU, Function, is_gpu
 
 NODES = "/sys/class/kfd/kfd/topology/nodes"
 BY_PATH = "/dev/dri/by-path"
@@ -216,6 +216,3 @@ def with_declared(
         host.notes.append(f"declared GPU {declared} ignored: this host has {real}")
         return found
     return [{**empty(), "gfx": declared, "simulated": True, "source": "declared"}]
-
-
-__all__ = ["DEVICES", "NODES", "empty", "gfx_name", "gfx_of_ip", "gpus", "with_declared"]

@@ -79,7 +79,7 @@ def memory(host: Host, declared_gib: int | None, gpus: list[dict[str, Any]]) -> 
     total = int(match.group(1)) * 1024 if match else 0
     installed = dmi_memory(host)
     owner = carveout(gpus)
-    taken = owner["vram_bytes"] if owner else None
+    taken: int = owner["vram_bytes"] if owner else 0
     if owner and taken >= WORTH_TELLING and total:
         of = f" of {installed / GIB:.0f} GiB installed" if installed else ""
         host.notes.append(
@@ -91,5 +91,5 @@ def memory(host: Host, declared_gib: int | None, gpus: list[dict[str, Any]]) -> 
         "declared_bytes": declared_gib << 30 if declared_gib else None,
         "page_size": os.sysconf("SC_PAGESIZE"),
         "dmi_bytes": installed,
-        "carveout_bytes": taken,
+        "carveout_bytes": taken or None,
     }

@@ -19,8 +19,8 @@ PROGRAMS = (
     ("zypper", "/usr/bin/zypper"),
     ("pacman", "/usr/bin/pacman"),
 )
-# What container_runtime, firmware and kernel facts need on hosts where names must be asked for.
-RUNTIMES = ("podman", "docker-ce", "docker-ce-cli", "docker.io", "moby-engine")
+# What facts about runtimes and the driver need on hosts where names must be asked for.
+ASKED = ("podman", "docker-ce", "docker-ce-cli", "moby-engine", "amdgpu-dkms-firmware")
 
 
 class Known(NamedTuple):
@@ -67,14 +67,16 @@ def known(host: Host, distribution: dict[str, Any], names: Iterable[str]) -> Kno
     which = manager(host, kin(distribution))
     if which == "apt":
         found = dpkg.packages(host)
-        return Known(which, found, _streams(dpkg.kernels(found), distribution))
+        return Known(which, found, with_streams(dpkg.kernels(found), distribution))
     if which in ("dnf", "zypper"):
-        found, images = rpm.packages(host, {*names, *RUNTIMES})
-        return Known(which, found, _streams(images, distribution))
+        found, images = rpm.packages(host, {*names, *ASKED})
+        return Known(which, found, with_streams(images, distribution))
     return Known(which, {}, [])
 
 
-def _streams(images: list[dict[str, Any]], distribution: dict[str, Any]) -> list[dict[str, Any]]:
+def with_streams(
+    images: list[dict[str, Any]], distribution: dict[str, Any]
+) -> list[dict[str, Any]]:
     """Which line of kernels an image belongs to: told by the version, not by its number.
 
     Ubuntu marks a kernel of a later release that is offered to an LTS (HWE) with ~<release>,

@@ -7,6 +7,7 @@ answers as two files in var/lib/rpm/query, one line each, fields separated by ta
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -21,8 +22,7 @@ QUERY = "/var/lib/rpm/query"
 FORMAT = r"stroke\t%{NAME}\t%{EPOCH}\t%{VERSION}\t%{RELEASE}\t%{ARCH}\n"
 OWNER = r"%{NAME}\n"
 # Packages that hold a kernel image; their version, release and architecture make `uname -r`.
-KERNELS = ("kernel-core", "kernel-rt-core", "kernel-uek-core", "kernel-default")
-RELEASES = re.compile(r"^(?:kernel-(?:rt-|uek-)?core|kernel-default)$")
+KERNELS = ("kernel-core", "kernel-rt-core", "kernel-uek-core")
 REPOSITORIES = ("/etc/yum.repos.d", "/etc/distro.repos.d")
 DNF_CONF = "/etc/dnf/dnf.conf"
 VERSIONLOCK = "/etc/dnf/plugins/versionlock.list"  # dnf 4
@@ -43,7 +43,7 @@ def run(host: Host, *words: str) -> str | None:
     try:
         done = subprocess.run(
             [program, *words[1:]], capture_output=True, timeout=60, check=False,
-            env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
+            env={**os.environ, "LC_ALL": "C"},
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError) as error:
         host.cannot(" ".join(words[:2]), error)
@@ -81,9 +81,8 @@ def packages(host: Host, names: Iterable[str]) -> tuple[dict[str, Package], list
     images = []
     for name, version, architecture in rows(host, names):
         known[name] = Package(version, any(matches(name, pattern) for pattern in barred), False)
-        if RELEASES.match(name):
-            plain = version.split(":", 1)[-1]
-            release = plain if name == "kernel-default" else f"{plain}.{architecture}"
+        if name in KERNELS:
+            release = f"{version.split(':', 1)[-1]}.{architecture}"
             images.append({"package": name, "version": version, "release": release})
     for name in names:
         if name not in known:
