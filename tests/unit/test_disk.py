@@ -9,10 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from stroke import gpt
 from stroke.disk import BaseDisk, Progress, base_disk, boot_sector, overlay, partition_table
 from stroke.disk_build import recipe_from
 from stroke.errors import StrokeError
-from stroke.guest_recipe import SEED_SERIAL, Recipe
+from stroke.guest_recipe import ADMIN_ARGUMENTS, ESP_MIB, SEED_SERIAL, Recipe
 from stroke.host_apt import Archive
 from stroke.process import run, which
 
@@ -59,12 +60,13 @@ def test_another_reader_agrees_with_the_partition_table(tmp_path: Path) -> None:
         Recipe("trixie", Archive(uri="http://elsewhere/debian")),
         Recipe("trixie", ARCHIVE, boot_mib=96),
         Recipe("trixie", ARCHIVE, cloud_init=True),
+        Recipe("trixie", ARCHIVE, boot_loader="systemd-boot"),
     ],
 )
 def test_each_recipe_has_its_own_place_in_the_cache(other: Recipe) -> None:
     assert other.name != Recipe("trixie", ARCHIVE).name
     assert other.name == Recipe(
-        other.release, other.archive, other.boot_mib, other.cloud_init
+        other.release, other.archive, other.boot_mib, other.cloud_init, other.boot_loader
     ).name  # fmt: skip
 
 
@@ -84,6 +86,46 @@ def test_only_a_separate_boot_is_mounted() -> None:
     assert "/boot" in Recipe("trixie", ARCHIVE, boot_mib=96).files()["etc/fstab"][0]
 
 
+def test_a_guest_with_systemd_boot_has_an_esp_and_no_grub() -> None:
+    recipe = Recipe("trixie", ARCHIVE, boot_loader="systemd-boot")
+    files = recipe.files()
+    assert "systemd-boot" in recipe.packages
+    assert not [name for name in recipe.packages if "grub" in name]
+    assert "LABEL=STROKE-ESP /boot/efi vfat" in files["etc/fstab"][0]
+    assert "etc/default/grub" not in files
+    line, _ = files["etc/kernel/cmdline"]
+    assert ADMIN_ARGUMENTS in line
+    assert "root=LABEL=stroke-root" in line
+    script, _ = files["sbin/stroke-seal"]
+    assert "update-grub" not in script
+    assert recipe.root_device == "/dev/vda2"
+    assert Recipe("trixie", ARCHIVE).root_device == "/dev/vda1"
+
+
+@pytest.mark.skipif(which("sfdisk") is None, reason="sfdisk is not installed")
+def test_another_reader_agrees_with_both_guid_tables(tmp_path: Path) -> None:
+    image = tmp_path / "disk.raw"
+    head, tail = gpt.tables(64, gpt.partitions(64, 16))
+    with image.open("wb") as handle:
+        handle.write(head)
+        handle.truncate(64 * 1024 * 1024)
+        handle.seek(-len(tail), 2)
+        handle.write(tail)
+    assert "No errors detected" in run(["sfdisk", "--verify", image]).stdout
+    table = json.loads(run(["sfdisk", "--json", image]).stdout)["partitiontable"]
+    assert table["label"] == "gpt"
+    found = [(p["start"], p["size"], p["type"], p["name"]) for p in table["partitions"]]
+    assert found == [
+        (2048, 16 * 2048, str(gpt.ESP).upper(), "esp"),
+        (17 * 2048, 46 * 2048, str(gpt.LINUX).upper(), "root"),
+    ]
+    with image.open("r+b") as handle:  # the second one alone is good, too
+        handle.seek(512)
+        handle.write(b"\0" * 512)
+    repaired = run(["sfdisk", "--json", image])
+    assert json.loads(repaired.stdout)["partitiontable"]["partitions"] == table["partitions"]
+
+
 def test_a_cloud_disk_leaves_user_and_seed_to_cloud_init() -> None:
     recipe = Recipe("trixie", ARCHIVE, cloud_init=True)
     assert "cloud-init" in recipe.packages
@@ -92,7 +134,7 @@ def test_a_cloud_disk_leaves_user_and_seed_to_cloud_init() -> None:
 
 def test_a_recipe_survives_the_way_to_the_builder() -> None:
     archive = Archive("http://a", settings=("a;", "b;"), certificates=(Path("/usr/local/ca.crt"),))
-    recipe = Recipe("forky", archive, boot_mib=96, cloud_init=True)
+    recipe = Recipe("forky", archive, boot_mib=96, cloud_init=True, boot_loader="systemd-boot")
     assert recipe_from(json.loads(json.dumps(asdict(recipe), default=str))) == recipe
 
 
@@ -150,3 +192,19 @@ def test_an_overlay_grows_the_disk_and_never_cuts_it(tmp_path: Path) -> None:
         sector = handle.read(512)
     assert sector[:4] == b"code"
     assert entries(sector) == [(0x80, 0x83, 2048, 4095 * 2048)]
+
+
+@pytest.mark.skipif(which("qemu-io") is None, reason="qemu-utils is not installed")
+@pytest.mark.skipif(which("sfdisk") is None, reason="sfdisk is not installed")
+def test_an_overlay_with_an_esp_grows_the_root_partition_only(tmp_path: Path) -> None:
+    base = tmp_path / "base.raw"
+    with base.open("wb") as handle:
+        handle.write(gpt.tables(1024, gpt.partitions(1024, ESP_MIB))[0])
+        handle.truncate(1024 * 1024 * 1024)
+    overlay(base, tmp_path / "large.qcow2", 3, None, ours=True, esp=True)
+    flat = tmp_path / "flat.raw"
+    run(["qemu-img", "convert", "-O", "raw", tmp_path / "large.qcow2", flat])
+    assert "No errors detected" in run(["sfdisk", "--verify", flat]).stdout
+    table = json.loads(run(["sfdisk", "--json", flat]).stdout)["partitiontable"]
+    sizes = [part["size"] // 2048 for part in table["partitions"]]
+    assert sizes == [ESP_MIB, 3072 - ESP_MIB - 2]

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from stroke import firmware
 from stroke.errors import StrokeError
 from stroke.machine import Hardware, Process, free_port, spawn, tail, watch
 
@@ -112,6 +113,31 @@ def test_kvm_takes_the_processor_of_the_host(tmp_path: Path) -> None:
     assert "-accel kvm -cpu host" in line
     assert "format=raw" in line
     assert "hostfwd" not in line
+    assert "pflash" not in line
+
+
+def test_a_guest_with_uefi_has_a_store_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "usr/share/OVMF"
+    place.mkdir(parents=True)
+    for name in ("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"):
+        (place / name).write_text(name)
+    found = firmware.installed(tmp_path)
+    monkeypatch.setattr(firmware, "installed", lambda: found)
+    (tmp_path / "a,b").mkdir()
+    ours = firmware.for_guest(tmp_path / "a,b")
+    line = " ".join(Hardware("tcg", 512, 1, tmp_path / "disk.raw", firmware=ours).arguments())
+    assert f"if=pflash,unit=0,format=raw,readonly=on,file={place}/OVMF_CODE_4M.fd" in line
+    assert f"if=pflash,unit=1,format=raw,file={tmp_path}/a,,b/uefi-variables.fd" in line
+    assert ours.variables.read_text() == "OVMF_VARS_4M.fd"
+
+
+def test_missing_firmware_names_its_package(tmp_path: Path) -> None:
+    with pytest.raises(StrokeError) as caught:
+        firmware.installed(tmp_path)
+    assert caught.value.code == "STK-701"
+    assert "ovmf" in str(caught.value.hint)
 
 
 def test_tail_keeps_the_last_lines(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 from stroke import sandbox as module
 from stroke.accel import Trial
+from stroke.disk import ESP_TOOLS
 from stroke.engine_image import EngineImage
 from stroke.errors import StrokeError
 from stroke.host_apt import Archive
@@ -189,6 +191,9 @@ def test_without_a_sandbox_the_error_names_the_next_command(tools: Path, verb: s
         (SandboxOptions(image=Path("/nowhere.qcow2")), "/nowhere.qcow2 does not exist"),
         (SandboxOptions(disk_gib=1), "3 GiB"),
         (SandboxOptions(boot_mib=10), "/boot"),
+        (SandboxOptions(boot_loader="lilo"), "grub, systemd-boot"),
+        (SandboxOptions(boot_loader="systemd-boot", boot_mib=512), "without a separate /boot"),
+        (SandboxOptions(boot_loader="systemd-boot", image=Path("/dev/null")), "does not exist"),
     ],
 )
 def test_options_that_cannot_work_are_refused(options: SandboxOptions, words: str) -> None:
@@ -199,6 +204,36 @@ def test_options_that_cannot_work_are_refused(options: SandboxOptions, words: st
 
 def test_the_default_options_are_fine() -> None:
     SandboxOptions().check()
+    SandboxOptions(boot_loader="systemd-boot").check()
+
+
+def test_a_guest_with_systemd_boot_starts_by_uefi(
+    tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ESP_TOOLS:
+        (tools / name).write_text(SILENT)
+        (tools / name).chmod(0o755)
+    code, variables = tmp_path / "code.fd", tmp_path / "variables.fd"
+    for path in (code, variables):
+        path.write_text("")
+    monkeypatch.setattr(module, "installed", lambda: (code, variables))
+    monkeypatch.setattr("stroke.firmware.installed", lambda: (code, variables))
+    laid: list[bool] = []
+    monkeypatch.setattr(
+        module, "overlay", lambda base, disk, gib, boot, *, ours, esp: laid.append(esp)
+    )
+    box = Sandbox(SandboxOptions(name="uefi", boot_loader="systemd-boot"))
+    box.up()
+    try:
+        said = tools / "qemu.arguments"
+        deadline = time.monotonic() + 60
+        while not (said.exists() and said.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        words = said.read_text().split()
+        assert f"if=pflash,unit=1,format=raw,file={box.directory}/uefi-variables.fd" in words
+        assert laid == [True]
+    finally:
+        box.down()
 
 
 def test_a_cloud_image_is_given_a_nocloud_disk(tools: Path, tmp_path: Path) -> None:

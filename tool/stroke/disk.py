@@ -13,15 +13,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
+from stroke import gpt
 from stroke.accel import Trial
 from stroke.errors import StrokeError
-from stroke.guest_recipe import RELEASES, Recipe
+from stroke.guest_recipe import ESP_MIB, RELEASES, Recipe
 from stroke.namespace import as_root
 from stroke.paths import built_whole, cache_home, locked
 from stroke.process import require, run
 
 SECTOR = 512
 MIB = 1024 * 1024
+ESP_TOOLS = ("mkfs.vfat", "mcopy")
 
 Progress = Callable[[str], None]
 
@@ -74,7 +76,9 @@ def base_disk(recipe: Recipe, progress: Progress, seal: Seal) -> BaseDisk:
     return BaseDisk(target)
 
 
-def overlay(base: Path, target: Path, gib: int, boot_mib: int | None, *, ours: bool) -> None:
+def overlay(
+    base: Path, target: Path, gib: int, boot_mib: int | None, *, ours: bool, esp: bool = False
+) -> None:
     """A copy-on-write disk over a base image, as large as asked for, and never smaller than it."""
     info = json.loads(run(["qemu-img", "info", "--output=json", base]).stdout)
     size = max(gib * 1024 * MIB, info["virtual-size"])
@@ -86,11 +90,22 @@ def overlay(base: Path, target: Path, gib: int, boot_mib: int | None, *, ours: b
     # fmt: on
     if not ours:
         return  # a cloud image grows itself
+    if esp:
+        disk_mib = size // MIB
+        head, tail = gpt.tables(disk_mib, gpt.partitions(disk_mib, ESP_MIB))
+        _put(target, head, 0)
+        _put(target, tail, disk_mib * MIB - len(tail))
+        return
     table = partition_table(size // MIB, boot_mib)
+    _put(target, boot_sector(_head(base), table), 0)
+
+
+def _put(target: Path, data: bytes, offset: int) -> None:
     with tempfile.NamedTemporaryFile() as handle:
-        handle.write(boot_sector(_head(base), table))
+        handle.write(data)
         handle.flush()
-        run(["qemu-io", "-f", "qcow2", "-c", f"write -s {handle.name} 0 512", target])
+        command = f"write -s {handle.name} {offset} {len(data)}"
+        run(["qemu-io", "-f", "qcow2", "-c", command, target])
 
 
 def _head(image: Path) -> bytes:
@@ -119,7 +134,7 @@ def boot_sector(code: bytes, table: list[tuple[int, int]]) -> bytes:
 
 
 def _build(recipe: Recipe, directory: Path, progress: Progress) -> None:
-    require(["mmdebstrap", "mke2fs", "unshare"])
+    require(["mmdebstrap", "mke2fs", "unshare", *(ESP_TOOLS if recipe.esp else ())])
     prefix = as_root()
     progress(f"Building the base disk for Debian {RELEASES[recipe.release]} (once, about 2 min)")
     order = {"recipe": asdict(recipe), "directory": os.fspath(directory)}

@@ -12,9 +12,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from stroke import gpt
 from stroke.disk import MIB, SECTOR, BaseDisk, boot_sector, partition_table
 from stroke.errors import StrokeError
-from stroke.guest_recipe import ADMIN, BOOT_LABEL, DPKG_OPTIONS, ROOT_LABEL, Recipe
+from stroke.guest_recipe import (
+    ADMIN,
+    BOOT_LABEL,
+    DPKG_OPTIONS,
+    ESP_LABEL,
+    ESP_MIB,
+    ROOT_LABEL,
+    Recipe,
+)
 from stroke.host_apt import Archive
 from stroke.process import run
 
@@ -55,7 +64,12 @@ def build(recipe: Recipe, disk: BaseDisk) -> None:
         # fmt: on
     try:
         _configure(recipe, root)
-        _assemble(recipe, root, disk)
+        if recipe.esp:
+            _install_systemd_boot(root, disk.directory / "esp")
+            _assemble_with_esp(root, disk)
+        else:
+            _install_grub(recipe, root)
+            _assemble(recipe, root, disk)
     finally:
         shutil.rmtree(root, ignore_errors=True)
 
@@ -87,6 +101,14 @@ def _configure(recipe: Recipe, root: Path) -> None:
         inside("systemctl", "enable", "sandbox-seed.service")
     if recipe.archive.certificates:
         inside("update-ca-certificates")
+
+
+def _inside(root: Path, *command: str, **environment: str) -> None:
+    run(["chroot", root, *command],
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **environment})  # fmt: skip
+
+
+def _install_grub(recipe: Recipe, root: Path) -> None:
     grub = root / "boot/grub/i386-pc"
     grub.mkdir(parents=True)
     for module in (root / "usr/lib/grub/i386-pc").iterdir():
@@ -96,9 +118,74 @@ def _configure(recipe: Recipe, root: Path) -> None:
     (grub / "load.cfg").write_text(
         f"search --label {label} --set root\nset prefix=($root){prefix}/grub\n"
     )
-    inside("grub-mkimage", "--format=i386-pc", "--output=/boot/grub/i386-pc/core.img",
+    _inside(root, "grub-mkimage", "--format=i386-pc", "--output=/boot/grub/i386-pc/core.img",
            "--config=/boot/grub/i386-pc/load.cfg", f"--prefix={prefix}/grub",
            *_GRUB_MODULES)  # fmt: skip
+
+
+def _install_systemd_boot(root: Path, esp: Path) -> None:
+    """Debian's own tools fill the ESP, and take a mounted directory for one while they are told to.
+
+    Mounts end with the namespace that this program runs in.
+    """
+    mounted = root / "boot/efi"
+    mounted.mkdir(mode=0o700)
+    run(["mount", "-t", "tmpfs", "-o", "mode=0700", "tmpfs", mounted])
+    run(["mount", "--rbind", "/proc", root / "proc"])
+    try:
+        # Entries are named after the distribution: the guest has no machine id before it boots.
+        _inside(root, "bootctl", "install", "--no-variables", "--esp-path=/boot/efi",
+                "--entry-token=os-id", "--random-seed=no",
+                SYSTEMD_RELAX_ESP_CHECKS="1")  # fmt: skip
+        _install_kernel(root)
+        (mounted / "loader/loader.conf").write_text("timeout 1\n", encoding="utf-8")
+        shutil.copytree(mounted, esp)
+    finally:
+        run(["umount", "--lazy", mounted], check=False)
+        run(["umount", "--lazy", root / "proc"], check=False)
+
+
+def _install_kernel(root: Path) -> None:
+    """An entry by kernel-install, which is given the place that it cannot recognise here."""
+    settings = root / "run/kernel-install"
+    settings.mkdir()
+    (settings / "install.conf").write_text("layout=bls\nBOOT_ROOT=/boot/efi\n", encoding="utf-8")
+    for name in ("cmdline", "entry-token"):
+        shutil.copy(root / "etc/kernel" / name, settings)
+    token = (settings / "entry-token").read_text(encoding="utf-8").strip()
+    (root / "boot/efi" / token).mkdir()
+    kernel = _only(root, "boot/vmlinuz-*")
+    version = kernel.name.removeprefix("vmlinuz-")
+    _inside(root, "kernel-install", "add", version, f"/boot/{kernel.name}",
+            f"/boot/initrd.img-{version}",
+            KERNEL_INSTALL_CONF_ROOT="/run/kernel-install")  # fmt: skip
+    shutil.rmtree(settings)
+
+
+def _assemble_with_esp(root: Path, disk: BaseDisk) -> None:
+    shutil.copy(_only(root, "boot/vmlinuz-*"), disk.kernel)
+    shutil.copy(_only(root, "boot/initrd.img-*"), disk.initrd)
+    disk_mib = 2 + ESP_MIB + _ROOT_MIB
+    esp, system = gpt.partitions(disk_mib, ESP_MIB)
+    head, tail = gpt.tables(disk_mib, [esp, system])
+    with disk.image.open("wb") as handle:
+        handle.write(head)
+        handle.truncate(disk_mib * MIB)
+        handle.seek(-len(tail), 2)
+        handle.write(tail)
+    tree = disk.directory / "esp"
+    # fmt: off
+    run([
+        "mkfs.vfat", "-F", "32", "-n", ESP_LABEL, f"--offset={esp.start}", disk.image,
+        str(esp.length // 2),
+    ])
+    run(["mcopy", "-s", "-i", f"{disk.image}@@{esp.start * SECTOR}", *sorted(tree.iterdir()), "::"])
+    run([
+        "mke2fs", "-q", "-F", "-t", "ext4", "-O", _EXT4, "-m", "1", "-L", ROOT_LABEL, "-d", root,
+        "-E", f"offset={system.start * SECTOR}", disk.image, f"{system.length // 2}k",
+    ])
+    # fmt: on
+    shutil.rmtree(tree)
 
 
 def _assemble(recipe: Recipe, root: Path, disk: BaseDisk) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stroke.host_apt import Archive
 
@@ -11,17 +11,25 @@ RELEASES = {"bookworm": "12", "trixie": "13", "forky": "testing"}
 ADMIN = "admin"
 ROOT_LABEL = "stroke-root"
 BOOT_LABEL = "stroke-boot"
+ESP_LABEL = "STROKE-ESP"  # FAT knows eleven capital letters
+BOOT_LOADERS = ("grub", "systemd-boot")
+# Two kernels, each with the initramfs of every driver that the first one has before it is sealed.
+ESP_MIB = 512
 SEED_SERIAL = "stroke-seed"
 # Arguments that an administrator may well have set; nothing that stroke does may lose them.
 ADMIN_ARGUMENTS = "console=tty0 console=ttyS0,115200 net.ifnames=0 audit=0 mitigations=off"
 
 # A stock Debian server without documentation: no firmware and no container runtime.
-PACKAGES = (
+_SYSTEM = (
     *("linux-image-amd64", "initramfs-tools", "zstd", "e2fsprogs", "kmod"),
     *("systemd-sysv", "udev", "dbus", "libpam-systemd"),
-    *("grub-pc-bin", "grub2-common"),
-    *("openssh-server", "sudo", "python3", "iproute2", "ca-certificates"),
 )
+_LOGIN = ("openssh-server", "sudo", "python3", "iproute2", "ca-certificates")
+# grub2-common has update-grub; its images are put together from grub-pc-bin without an installer.
+LOADER_PACKAGES = {
+    "grub": ("grub-pc-bin", "grub2-common"),
+    "systemd-boot": ("systemd-boot", "dosfstools"),
+}
 # A guest lives for minutes: its disk need not survive a power failure of the host, and
 # documentation doubles the time that dpkg takes.
 DPKG_OPTIONS = (
@@ -33,6 +41,11 @@ DPKG_OPTIONS = (
 
 _FSTAB = f"LABEL={ROOT_LABEL} / ext4 errors=remount-ro,x-systemd.growfs 0 1\n"
 _FSTAB_BOOT = f"LABEL={BOOT_LABEL} /boot ext4 defaults 0 2\n"
+
+_FSTAB_ESP = f"LABEL={ESP_LABEL} /boot/efi vfat umask=0077 0 1\n"
+
+# As an installer leaves it: kernel-install puts this line into the entry of every kernel.
+_KERNEL_CMDLINE = f"root=LABEL={ROOT_LABEL} ro {ADMIN_ARGUMENTS} quiet\n"
 
 _GRUB_DEFAULT = f"""\
 GRUB_DEFAULT=0
@@ -103,6 +116,21 @@ reboot -ff
 """
 
 
+# The entries of systemd-boot are made with the disk: what is left is to see that it boots.
+SEAL_SYSTEMD_BOOT = """\
+#!/bin/sh
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+mount --all
+echo MODULES=dep >/etc/initramfs-tools/conf.d/driver-policy
+ls /boot/efi/loader/entries/*.conf >/dev/console 2>&1 \\
+    && rm -f /sbin/stroke-seal && echo stroke-sealed >/dev/console
+sync
+umount /boot/efi 2>/dev/null
+mount -o remount,ro /
+reboot -ff
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Everything that decides the bytes of a base disk, so that its hash can name it."""
@@ -111,11 +139,24 @@ class Recipe:
     archive: Archive
     boot_mib: int | None = None
     cloud_init: bool = False
+    # Not a part of the name in the cache: packages and files, which are, follow from it.
+    boot_loader: str = field(default="grub", repr=False)
 
     @property
     def packages(self) -> tuple[str, ...]:
         """The package list; cloud-init only in the disk that stands in for a cloud image."""
-        return (*PACKAGES, "cloud-init") if self.cloud_init else PACKAGES
+        more = ("cloud-init",) if self.cloud_init else ()
+        return (*_SYSTEM, *LOADER_PACKAGES[self.boot_loader], *_LOGIN, *more)
+
+    @property
+    def esp(self) -> bool:
+        """Whether the disk has an EFI system partition, and with it a GUID partition table."""
+        return self.boot_loader == "systemd-boot"
+
+    @property
+    def root_device(self) -> str:
+        """The root partition, for a kernel that is started without the boot loader."""
+        return "/dev/vda2" if self.boot_mib or self.esp else "/dev/vda1"
 
     @property
     def name(self) -> str:
@@ -132,8 +173,10 @@ class Recipe:
             "etc/hosts": ("127.0.0.1 localhost\n::1 localhost\n", 0o644),
             "etc/resolv.conf": ("nameserver 10.0.2.3\n", 0o644),
             "etc/machine-id": ("", 0o444),
-            "etc/fstab": (_FSTAB + (_FSTAB_BOOT if self.boot_mib else ""), 0o644),
-            "etc/default/grub": (_GRUB_DEFAULT, 0o644),
+            "etc/fstab": (
+                _FSTAB + (_FSTAB_BOOT if self.boot_mib else "") + (_FSTAB_ESP if self.esp else ""),
+                0o644,
+            ),
             "etc/initramfs-tools/conf.d/sandbox": (_INITRAMFS, 0o644),
             "etc/systemd/system.conf.d/50-sandbox.conf": (_PATIENCE, 0o644),
             "etc/systemd/network/20-dhcp.network": (_NETWORK, 0o644),
@@ -141,8 +184,12 @@ class Recipe:
                 self.archive.deb822_sources(self.release),
                 0o644,
             ),
-            "sbin/stroke-seal": (SEAL, 0o755),
+            "sbin/stroke-seal": (SEAL_SYSTEMD_BOOT if self.esp else SEAL, 0o755),
         }
+        if self.esp:
+            files["etc/kernel/cmdline"] = (_KERNEL_CMDLINE, 0o644)
+        else:
+            files["etc/default/grub"] = (_GRUB_DEFAULT, 0o644)
         # Translated descriptions double what `apt-get update` reads; nothing here shows them.
         options = self.archive.apt_options() + 'Acquire::Languages "none";\n'
         files["etc/apt/apt.conf.d/90sandbox"] = (options, 0o644)

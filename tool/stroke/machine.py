@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from stroke.firmware import Firmware, escaped
 from stroke.process import missing_tools, which
 
 QEMU = "qemu-system-x86_64"
@@ -124,6 +125,7 @@ class Hardware:
     seed_serial: str = ""
     ssh_port: int | None = None
     console: Path | None = None
+    firmware: Firmware | None = None  # none: the BIOS that comes with QEMU
 
     def arguments(self, *extra: str) -> list[str]:
         """QEMU's command line; the disk's cache may be lost with the host, as all of it may."""
@@ -135,14 +137,16 @@ class Hardware:
             "-cpu", "host" if fast else "max",
             "-smp", str(self.cpus), "-m", f"{self.memory_mib}M",
             "-device", "virtio-rng-pci",
-            "-drive", f"file={_escaped(self.disk)},if=none,id=disk,cache=unsafe,discard=unmap"
+            "-drive", f"file={escaped(self.disk)},if=none,id=disk,cache=unsafe,discard=unmap"
                       + (",format=raw" if self.disk.suffix == ".raw" else ",format=qcow2"),
             # Without an index the firmware may take the seed for the disk to boot from.
             "-device", "virtio-blk-pci,drive=disk,bootindex=1",
         ]
+        if self.firmware:
+            command += self.firmware.arguments()
         if self.seed:
             command += [
-                "-drive", f"file={_escaped(self.seed)},if=none,id=seed,format=raw,readonly=on",
+                "-drive", f"file={escaped(self.seed)},if=none,id=seed,format=raw,readonly=on",
                 "-device", f"virtio-blk-pci,drive=seed,serial={self.seed_serial}",
             ]
         if self.ssh_port:
@@ -151,15 +155,11 @@ class Hardware:
             ]
         if self.console:
             command += [
-                "-chardev", f"file,id=console,path={_escaped(self.console)},append=on",
+                "-chardev", f"file,id=console,path={escaped(self.console)},append=on",
                 "-serial", "chardev:console",
             ]
         # fmt: on
         return [*command, *extra]
-
-
-def _escaped(path: Path) -> str:
-    return os.fspath(path).replace(",", ",,")
 
 
 def watch(

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from stroke.accel import Trial, choose_accelerator
-from stroke.disk import base_disk, overlay
+from stroke.disk import ESP_TOOLS, base_disk, overlay
 from stroke.engine_image import engine_image
 from stroke.errors import StrokeError
+from stroke.firmware import for_guest, installed
 from stroke.guest_login import Login
-from stroke.guest_recipe import RELEASES, SEED_SERIAL, Recipe
+from stroke.guest_recipe import BOOT_LOADERS, RELEASES, SEED_SERIAL, Recipe
 from stroke.host_apt import KEYRING, Archive, read_archive
 from stroke.machine import Hardware, Process, free_port, spawn
 from stroke.nocloud import write_nocloud
@@ -54,6 +55,12 @@ class SandboxOptions:
     declared_memory_gib: int = 128
     boot_mib: int | None = None
     accel: str = "auto"
+    boot_loader: str = "grub"
+
+    @property
+    def uefi(self) -> bool:
+        """Whether the guest starts by UEFI: systemd-boot knows nothing else."""
+        return self.boot_loader == "systemd-boot"
 
     def check(self) -> None:
         """Refuse what cannot work before anything is built."""
@@ -70,6 +77,10 @@ class SandboxOptions:
             problem = "a guest needs at least 3 GiB of disk, 512 MiB of memory and one processor"
         elif self.boot_mib is not None and self.boot_mib < 72:
             problem = "a separate /boot below 72 MiB does not hold the first kernel"
+        elif self.boot_loader not in BOOT_LOADERS:
+            problem = f"no boot loader {self.boot_loader!r}; there are: {', '.join(BOOT_LOADERS)}"
+        elif self.uefi and (self.image is not None or self.boot_mib is not None):
+            problem = "systemd-boot comes with a disk of its own, without a separate /boot"
         if problem:
             raise StrokeError(problem, code="STK-704", hint="see `stroke sandbox up --help`")
 
@@ -124,7 +135,9 @@ class Sandbox:
                     code="STK-703",
                     hint="stroke sandbox down, or give the new one another --name",
                 )
-            require(_TOOLS, files=[Path(KEYRING)])
+            require([*_TOOLS, *(ESP_TOOLS if self.options.uefi else ())], files=[Path(KEYRING)])
+            if self.options.uefi:
+                installed()  # stops here where it is not
             self._stop()  # what an `up` that was killed half-way has left
             try:
                 return self._up()
@@ -192,6 +205,7 @@ class Sandbox:
             seed_serial=SEED_SERIAL,
             ssh_port=login.port,
             console=self.console,
+            firmware=for_guest(self.directory) if options.uefi else None,
         )
         self._save(port=login.port, accel=accel, release=options.release)
         log = self.directory / "qemu.log"
@@ -212,7 +226,8 @@ class Sandbox:
     def _disk(self, base: Path) -> Path:
         disk = self.directory / "disk.qcow2"
         ours = self.options.image is None
-        overlay(base, disk, self.options.disk_gib, self.options.boot_mib, ours=ours)
+        options = self.options
+        overlay(base, disk, options.disk_gib, options.boot_mib, ours=ours, esp=options.uefi)
         return disk
 
     def _seed(self, login: Login) -> Path:
@@ -226,7 +241,9 @@ class Sandbox:
         options = self.options
         if options.image is not None:
             return options.image, Trial.of_image(options.image)
-        recipe = Recipe(options.release, self._archive, options.boot_mib)
+        recipe = Recipe(
+            options.release, self._archive, options.boot_mib, boot_loader=options.boot_loader
+        )
         disk = base_disk(recipe, self._progress, partial(seal, accel=options.accel))
         return disk.image, disk.trial
 

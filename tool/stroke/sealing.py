@@ -20,7 +20,7 @@ def seal(recipe: Recipe, disk: BaseDisk, progress: Progress, *, accel: str) -> N
     chosen = choose_accelerator(accel, disk.trial, lambda sentence: None)
     console, log = disk.directory / "console.log", disk.directory / "qemu.log"
     hardware = Hardware(chosen, memory_mib=1024, cpus=2, disk=disk.image, console=console)
-    root = "/dev/vda2" if recipe.boot_mib else "/dev/vda1"
+    root = recipe.root_device
     progress("Booting the base disk once, to configure its boot loader")
     # fmt: off
     process = spawn(hardware.arguments(
