@@ -62,6 +62,7 @@ def _host(host: HostRun) -> dict[str, Any]:
         "changes": None if host.changes is None else [asdict(c) for c in host.changes],
         "problems": [asdict(problem) for problem in host.all_problems],
         "warnings": [_mapping(item) for item in host.profile.get("warnings") or []],
+        "space": dict(host.space) or None,
         "boot": dict(host.boot) or None,
         "verify": [_mapping(check) for check in host.verify],
         "endpoint": dict(host.endpoint) or None,

@@ -46,6 +46,15 @@ def gib(size: Any) -> str:
     return f"{value:.0f} GiB" if value >= 10 else f"{value:.1f} GiB"
 
 
+def size(number: Any) -> str:
+    """Return a number of bytes in the unit that people would use for it."""
+    if not isinstance(number, (int, float)) or number < 0:
+        return "unknown"
+    if number >= 2**30:
+        return gib(number)
+    return f"{number / 2**20:.0f} MiB" if number >= 2**20 else f"{number / 2**10:.0f} KiB"
+
+
 def value(item: Any) -> str:
     """Return one side of `before → after`."""
     if item is None or item == "":

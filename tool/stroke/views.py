@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from . import text
+from . import plan_parts, text
 from .errors import Exit, Problem
 from .events import STAGES
 from .report import Change, HostRun, Run
@@ -69,6 +69,9 @@ def plan(run: Run, *, diff: bool = False) -> RenderableType:
         if len(run.hosts) > 1:
             parts.append(Text(f"{', '.join(hosts)}:", style="bold"))
         parts += changes(host.changes or (), diff=diff)
+        parts += plan_parts.reboot(host.changes or ())
+        parts += plan_parts.downloads(host)
+        parts += plan_parts.room([run.hosts[name] for name in hosts])
     return Group(*parts, Text(), Text(summary(run), style="bold"))
 
 
