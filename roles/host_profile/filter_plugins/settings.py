@@ -15,6 +15,9 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 Json = dict[str, Any]
 
+# libyaml where it is there: ten times as fast, and as safe.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 # Prefixes that other people's inventories may well use for things of their own: a name that stroke
 # does not know is reported there only when it looks like a misspelling of one that it knows.
 SHARED_PREFIXES = ("kernel_", "preflight_")
@@ -26,7 +29,7 @@ def _specifications(roles_directory: str) -> tuple[Json, list[str]]:
     prefixes = ["stroke_"]
     for path in sorted(Path(roles_directory).glob("*/meta/argument_specs.yml")):
         prefixes.append(path.parts[-3] + "_")
-        specification = yaml.safe_load(path.read_text(encoding="utf-8"))
+        specification = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
         options.update(specification["argument_specs"]["main"].get("options", {}))
     return options, prefixes
 
