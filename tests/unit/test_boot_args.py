@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from gpu_host import boot
+from gpu_host.arguments import configured
 from gpu_host.files import Host
 
 from tests.unit.boot_trees import (
@@ -23,6 +24,7 @@ from tests.unit.boot_trees import (
     params,
     run_module,
 )
+from tests.unit.plugins import plugin
 from tests.unit.trees import tree
 
 import boot_args  # isort: skip  # needs the helpers of tests.unit.boot_trees
@@ -530,3 +532,41 @@ def test_the_facts_tell_the_same_layout(name: str, tmp_path: Path) -> None:
             run(root, check=True)
     elif facts["layout"]:
         assert run(root, check=True)["layout"] == facts["layout"]
+
+
+@ALL
+def test_after_a_run_the_manifest_finds_every_argument_where_it_has_to_be(
+    name: str, tmp_path: Path
+) -> None:
+    root = host(name, tmp_path / "host")
+    (root / "etc/default").mkdir(exist_ok=True)
+    if "systemd" in name:  # what an earlier boot loader left behind is not looked at
+        (root / "etc/default/grub").write_text("GRUB_CMDLINE_LINUX=amd_iommu=on\n")
+
+    def sources() -> dict[str, dict[str, list[str]]]:
+        seen = Host(root)
+        found = boot.boot(seen, [])
+        releases = sorted(path.name for path in (root / "usr/lib/modules").iterdir())
+        facts = {
+            "boot": found,
+            "kernel": {"installed": [{"release": release} for release in releases]},
+            "arguments": {"configured": configured(seen, found["entries_dir"])},
+        }
+        items = plugin("boot_params", "boot_params").kernel_argument_items(WANTED, {}, facts)
+        return {item["key"]: item["sources"] for item in items}
+
+    assert sources()["ttm.pages_limit"] != {}
+    run(root)
+    found = sources()
+    looked_at = {
+        f"/{path}" if "grubenv" not in path else "/boot/grub2/grubenv" for path in EDITED[name]
+    }
+    if name == "boot-bls-rhel":  # two systems have an entry for one kernel: whose is whose?
+        looked_at = {"/etc/default/grub"}
+    assert {path for paths in found.values() for path in paths} == looked_at
+    for word in WANTED:
+        key, _, value = word.partition("=")
+        assert set(map(tuple, found[key].values())) == {(value,)}
+    run(root, state="absent")
+    left = sources()["ttm.pages_limit"]
+    assert not any("28311552" in values for values in left.values())

@@ -8,7 +8,12 @@ Json = dict[str, Any]
 
 GRUB = "grub"
 # Files that every kernel to come takes its arguments from; boot entries are told by their kernel.
-FUTURE = ("/etc/kernel/cmdline", "/etc/default/grub", "/boot/grub2/grubenv")
+FUTURE = {
+    "grub-bls": ("/etc/kernel/cmdline", "/etc/default/grub"),
+    "systemd-boot": ("/etc/kernel/cmdline",),
+}
+# What entries with $kernelopts stand for; others leave it to whoever set it long ago.
+GRUBENV = "/boot/grub2/grubenv"
 
 
 def boot_layout(facts: Json | None) -> str:
@@ -21,14 +26,15 @@ def _sources(facts: Json) -> list[str]:
     configured = facts.get("arguments", {}).get("configured", [])
     paths = list(dict.fromkeys(setting["source"] for setting in configured))
     releases = [kernel["release"] for kernel in facts["kernel"]["installed"] if kernel["release"]]
-    found = [path for path in paths if path in FUTURE]
+    found = [path for path in paths if path in FUTURE.get(boot_layout(facts), ())]
+    known = len(found)
     for release in releases:
         # Without and with a counter of attempts; a second one is another system's on the same disk.
         ends = (f"-{release}.conf", f"-{release}+")
         entries = [path for path in paths if "/loader/entries/" in path and
                    (path.endswith(ends[0]) or ends[1] in path)]  # fmt: skip
         found += entries if len(entries) == 1 else []
-    return found
+    return found + [path for path in paths if path == GRUBENV and len(found) == known]
 
 
 def _values(facts: Json, path: str, key: str) -> list[str]:
