@@ -7,7 +7,7 @@ from typing import Any
 from . import hostfacts
 from .findings import Findings, by_id
 from .gpus import product
-from .running import floors, judge
+from .running import floors, judge, release_is_older
 from .versions import meets, number
 
 Json = dict[str, Any]
@@ -34,10 +34,8 @@ def _order(distribution: Json, rule: Json, now: Json, found: Findings) -> list[J
 
 def _lacks(stream: Json, wanted: Json, host: Json, proven: bool) -> str | None:
     """Why no kernel of the stream will do; None: it will."""
-    version = host["version_id"]
-    # A rebuild that names no point release (CentOS Stream) is ahead of all of them.
-    if wanted["release"] and "." in version and not meets(version, wanted["release"], "upstream"):
-        return f"{host['name'] or version} is older than {wanted['release']}"
+    if release_is_older(host, wanted):
+        return f"{host['name'] or host['version_id']} is older than {wanted['release']}"
     if not meets(stream["available"], wanted["install_floor"], wanted["kind"]):
         return f"{stream['name']} has {number(stream['available'])}"
     if wanted["proven"] and not proven:
@@ -164,7 +162,7 @@ def choose_kernel(
 def _say_what_runs(now: Json, stable: bool, found: Findings) -> None:
     words = {
         "good": "good",
-        "unstable": "runs, and is below the floor for stability",
+        "unstable": "below the floor for stability",
         "old": "too old",
         "unknown": "not known",
     }

@@ -58,6 +58,19 @@ def stream_of(distribution: Json, release: str, version: str) -> str | None:
     return None
 
 
+def release_is_older(host: Json, wanted: Json) -> bool:
+    """Is the distribution's point release older than the one whose kernel has what is needed?
+
+    A rebuild that names no point release (CentOS Stream) is ahead of all of them.
+    """
+    version = host["version_id"]
+    return (
+        bool(wanted["release"])
+        and "." in version
+        and not meets(version, wanted["release"], "upstream")
+    )
+
+
 def judge(
     facts: Json, catalog: Json, rule: Json, distribution: Json, serving: list[Json], dkms: bool
 ) -> Json:
@@ -73,6 +86,8 @@ def judge(
     proven = hostfacts.proven(facts, serving)
     if not version:
         state = "unknown"
+    elif release_is_older(facts["distribution"], wanted) and not proven:
+        state = "old"
     elif proven or (
         meets(version, wanted["install_floor"], wanted["kind"]) and not wanted["proven"]
     ):
