@@ -18,7 +18,7 @@ from gpu_host.files import TOLD, kernel_arguments, printable
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.test_gpu_facts import SCHEMA, facts
+from tests.unit.collected import SCHEMA, facts
 from tests.unit.trees import HOSTS, TREES, tree, write
 
 # A section that raised is kept from taking others along; here none may raise at all.
@@ -37,15 +37,14 @@ def judged(root: Path, **params: Any) -> dict[str, Any]:
     return found
 
 
-def paths_of(name: str) -> list[str]:
+def paths_of(name: str) -> set[str]:
     """Every file of a fixture host, that of its parts included."""
-    with tempfile.TemporaryDirectory() as folder:
-        root = tree(name, Path(folder))
-        return [
-            f"/{path.relative_to(root)}"
-            for path in sorted(root.rglob("*"))
-            if path.is_symlink() or not path.is_dir()
-        ]
+    folder = TREES / name
+    base = folder / "base"
+    parts = base.read_text(encoding="utf-8").split() if base.is_file() else []
+    own = {f"/{path.relative_to(folder)}" for path in folder.rglob("*")
+           if path.is_symlink() or path.is_file()}  # fmt: skip
+    return own.union(*(paths_of(part) for part in parts)) - {"/base"}
 
 
 VICTIMS = ("strix-halo-dkms", "strix-halo-silverblue", "rhel9-plain")
@@ -86,7 +85,7 @@ def emptied(room: Path) -> Path:
     return root
 
 
-@LIVED
+@settings(LIVED, max_examples=50)
 @given(files=trees())
 def test_random_files_in_the_right_places(files: dict[str, bytes], room: Path) -> None:
     root = emptied(room)
@@ -98,7 +97,7 @@ def test_random_files_in_the_right_places(files: dict[str, bytes], room: Path) -
     judged(root, pci_ids={"1586": "gfx1151"})
 
 
-@settings(LIVED, max_examples=40)
+@settings(LIVED, max_examples=15)
 @given(data=st.data())
 def test_a_whole_host_with_some_files_spoilt(data: st.DataObject, room: Path) -> None:
     root = emptied(room)
@@ -171,9 +170,9 @@ def test_three_hundred_gpus(tmp_path: Path) -> None:
             f"gfx_target_version 120001\nlocation_id {where}\ndomain {number // 250}\n"
             f"simd_count 128\nsimd_per_cu 2\nvendor_id 4098\n",
         )
-    begun = time.monotonic()
+    begun = time.process_time()
     found = judged(tmp_path)
-    assert time.monotonic() - begun < 20
+    assert time.process_time() - begun < 10
     assert len(found["gpus"]) == 300
     assert {(gpu["gfx"], gpu["cu_count"], gpu["apu"]) for gpu in found["gpus"]} == {
         ("gfx1201", 64, False)
@@ -291,8 +290,7 @@ def test_every_tree_is_sparse_and_stays_inside_itself() -> None:
     for path in TREES.rglob("*"):
         if path.is_symlink():
             target = str(path.readlink())
-            inside = not target.startswith("/") or "display-manager" in path.name
-            assert inside, path
+            assert not target.startswith("/") or "display-manager" in path.name, path
         elif path.is_file():
             assert path.stat().st_size < 16 * 1024, path
     for host in HOSTS:
