@@ -19,6 +19,8 @@ ORDER = (
     "host_profile", "preflight", "kernel", "boot_params", "boot_guard", "rocm", "gpu_access",
     "container_runtime", "model_store", "inference_server", "host_verify", "gpu_facts",
 )  # fmt: skip
+# Used by other roles only: a table in the README, no entry among the variables to set.
+INTERNAL = ("packages",)
 INTRODUCTION = """\
 # Variables
 
@@ -108,7 +110,7 @@ def variables() -> str:
 
 
 def outputs() -> dict[Path, str]:
-    pages = {ROOT / "roles" / role / "README.md": readme(role) for role in ORDER}
+    pages = {ROOT / "roles" / role / "README.md": readme(role) for role in (*ORDER, *INTERNAL)}
     return {ROOT / "docs" / "variables.md": variables(), **pages}
 
 

@@ -17,6 +17,11 @@ PACKAGES = (
     *("systemd-sysv", "dbus", "libpam-systemd", "udev", "kmod"),
     *("openssh-server", "sudo", "python3", "iproute2", "ca-certificates", "gpg"),
 )
+# What a variant has on top: a Debian root on which dnf works, which is no Fedora by that.
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "": (),
+    "dnf": ("dnf", "python3-dnf", "dnf-plugins-core", "createrepo-c", "rpm", "gpg-agent", "curl"),
+}
 # Inside a container these would meddle with the machine below, or wait for hardware.
 MASKED = (
     "systemd-udevd.service", "systemd-udev-trigger.service", "systemd-networkd-wait-online.service",
@@ -64,7 +69,7 @@ for unit in {" ".join(MASKED)}; do ln -sf /dev/null "$1/etc/systemd/system/$unit
 """
 
 
-def build(target: Path, archive: Archive, release: str) -> None:
+def build(target: Path, archive: Archive, release: str, packages: tuple[str, ...]) -> None:
     require(["mmdebstrap", "podman"])
     with built_whole(target) as scratch:
         hook = scratch / "setup.sh"
@@ -78,21 +83,22 @@ def build(target: Path, archive: Archive, release: str) -> None:
                 *(f"--aptopt={setting.rstrip(';')}" for setting in archive.settings),
                 "--dpkgopt=force-unsafe-io", "--dpkgopt=path-exclude=/usr/share/doc/*",
                 "--dpkgopt=path-exclude=/usr/share/man/*",
-                f"--include={','.join(PACKAGES)}", f"--customize-hook=sh {hook} \"$1\"",
+                f"--include={','.join(packages)}", f"--customize-hook=sh {hook} \"$1\"",
                 release, scratch / "root.tar", sources.name,
             ])  # fmt: skip
 
 
-def image(release: str) -> str:
+def image(release: str, variant: str = "") -> str:
     """The reference of the image; everything that decides its bytes is in its tag."""
     archive = read_archive()
-    recipe = repr((release, PACKAGES, setup(archive, release))).encode()
+    packages = (*PACKAGES, *VARIANTS[variant])
+    recipe = repr((release, packages, setup(archive, release))).encode()
     tag = hashlib.sha256(recipe).hexdigest()[:12]
     reference = f"localhost/stroke-test-{release}:{tag}"
     target = cache_home() / "containers" / f"{release}-{tag}"
     with locked(target.with_suffix(".lock")):
         if not (target / "root.tar").is_file():
-            build(target, archive, release)
+            build(target, archive, release, packages)
         if run(["podman", "image", "exists", reference], check=False).returncode != 0:
             run(["podman", "import", "--change", 'CMD ["/sbin/init"]', target / "root.tar",
                  reference])  # fmt: skip
@@ -115,7 +121,7 @@ def runtime(reference: str) -> str:
 
 
 def main() -> None:
-    reference = image(sys.argv[1])
+    reference = image(*sys.argv[1:3])
     found = {"image": reference, "runtime": runtime(reference), "options": list(OPTIONS)}
     print(json.dumps(found))
 

@@ -67,17 +67,6 @@ def test_only_the_missing_component_is_added() -> None:
     assert archive(strix_halo(), suite="trixie")["components"] == ["non-free-firmware"]
 
 
-def test_pending_packages_become_aptss_words() -> None:
-    packages = [
-        {"name": "a", "minimum": "2"},
-        {"name": "b", "version": "7.2.4*"},
-        {"name": "c"},
-        {"name": "d", "minimum": "1"},
-    ]
-    changes = [{"what": name} for name in ("a", "b", "c")]
-    assert kernel.apt_specifiers(packages, changes) == ["a>=2", "b=7.2.4*", "c"]
-
-
 @pytest.mark.parametrize(
     ("running", "args", "differences"),
     [
@@ -198,12 +187,23 @@ def test_a_transaction_that_does_not_end_stops_an_installation() -> None:
     assert problems(facts) == ["STK-408"]
 
 
+def test_a_hold_on_what_has_to_change_is_a_refusal() -> None:
+    facts = strix_halo()
+    facts["packages"]["linux-image-amd64"]["held"] = True
+    assert problems(facts) == ["STK-415"]
+    assert preflight.preflight_problems(facts, PROFILE, [], []) == []
+    facts["state"]["packages"]["kernel"] = {"holds": ["linux-image-amd64"]}  # stroke's own
+    assert problems(facts) == []
+    locked = strix_halo(dnf={"locked_by": "pid 7 (dnf)"})
+    assert problems(locked) == ["STK-408"]
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
         ({"environment__container": True}, "STK-402"),
         ({"environment__ostree": True}, "STK-411"),
-        ({"boot__loader": "systemd-boot"}, "STK-410"),
+        ({"boot__loader": "unknown"}, "STK-410"),
     ],
 )
 def test_hosts_that_stroke_cannot_work_on(changes: dict[str, Any], code: str) -> None:
@@ -211,31 +211,19 @@ def test_hosts_that_stroke_cannot_work_on(changes: dict[str, Any], code: str) ->
     assert [problem["code"] for problem in found] == [code]
 
 
+@pytest.mark.parametrize("loader", ["grub", "systemd-boot"])
+def test_both_boot_loaders_are_handled(loader: str) -> None:
+    facts = strix_halo(boot__loader=loader)
+    assert preflight.identity_problems(facts, {"refusals": []}, [], True) == []
+
+
+def test_an_ostree_host_is_refused_once() -> None:
+    refusal = {"code": "STK-411", "what": "x", "hint": "y"}
+    facts = strix_halo(environment__ostree=True)
+    assert preflight.identity_problems(facts, {"refusals": [refusal]}, [], True) == [refusal]
+
+
 def test_wrong_settings_come_first() -> None:
     wrong = {"code": "STK-301", "what": "x", "hint": "y"}
     found = preflight.identity_problems(strix_halo(environment__container=True), {}, [wrong], True)
     assert found == [wrong]
-
-
-def test_what_stroke_installed_is_what_was_not_there_before() -> None:
-    facts = strix_halo()
-    facts["packages"] = {
-        "linux-image-amd64": {"version": "7.2.12-1~bpo13+1"},
-        "firmware-amd-graphics": {"version": "20260916-1~bpo13+1"},
-        "podman": {"version": "5.4.2"},
-    }
-    facts["kernel"]["installed"].append({"package": "linux-image-7.2.12", "version": "7.2.12-1"})
-    facts["state"]["packages"] = {
-        "kernel": {
-            "linux-image-amd64": "6.12.107-1",
-            "firmware-amd-graphics": None,
-            "linux-image-6.12.107+deb13-amd64": "6.12.107-1",
-        },
-        "container_runtime": {"podman": "5.4.2"},
-    }
-    found = {p["name"]: p["before"] for p in plugin("gpu_facts", "facts").installed_packages(facts)}
-    assert found == {
-        "firmware-amd-graphics": None,
-        "linux-image-7.2.12": None,
-        "linux-image-amd64": "6.12.107-1",
-    }

@@ -69,37 +69,11 @@ def test_a_udev_rule_is_needed_only_for_a_closed_node(kfd: Json | None, needed: 
     assert access.nodes_need_rule(facts, "render") is needed
 
 
-PACKAGES: Json = {
-    "packages": {"podman": {"version": None}, "crun": {"version": "1.21-1"}},
-    "state": {"packages": {}},
-}
-
-
-def test_only_missing_packages_are_pending_and_only_seen_ones_are_recorded() -> None:
-    names = ["podman", "crun", "netavark"]
-    assert runtime.runtime_missing(names, PACKAGES) == ["podman", "netavark"]
-    assert runtime.runtime_record(names, PACKAGES) == {"podman": None, "crun": "1.21-1"}
-
-
-def test_an_earlier_record_wins() -> None:
-    facts = PACKAGES | {"state": {"packages": {"container_runtime": {"crun": None}}}}
-    assert runtime.runtime_record(["podman", "crun"], facts) == {"podman": None, "crun": None}
-
-
-@pytest.mark.parametrize(
-    ("answer", "good"),
-    [
-        ("podman version 5.4.2", True),
-        ("podman version 4.4", True),
-        ("podman version 4.10.0", True),
-        ("podman version 4.3.1", False),
-        ("", False),
-    ],
-)
-def test_podman_has_to_know_quadlet(answer: str, good: bool) -> None:
-    problem = runtime.runtime_problem(answer, "4.4")
-    assert (problem == "") is good
-    assert good or (problem.startswith("STK-401: ") and "Hint: " in problem)
+def test_podman_has_a_floor_and_each_package_a_reason() -> None:
+    rules = runtime.runtime_rules(["podman", "crun"], "4.4")
+    assert rules == [{"name": "podman", "minimum": "4.4"}, {"name": "crun"}]
+    reasons = runtime.runtime_reasons("4.4")
+    assert "Podman 4.4" in reasons["podman"] and reasons["container_runtime"]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Where a Debian host takes its kernel from, and how package rules become apt's words."""
+"""Where a host with apt takes its kernel from."""
 
 from __future__ import annotations
 
@@ -36,65 +36,8 @@ def kernel_archive(
     }
 
 
-def package_items(
-    packages: list[Json], role: str, reasons: Json, stage: str = "prepare"
-) -> list[Json]:
-    """Package rules as items of the manifest."""
-    return [
-        {
-            "role": role,
-            "stage": stage,
-            "kind": "package",
-            "name": package["name"],
-            "minimum": package.get("minimum") or (package.get("version") or "").rstrip("*") or None,
-            "deny": package.get("deny") or [],
-            "reason": reasons.get("firmware" if "firmware" in package["name"] else role, ""),
-        }
-        for package in packages
-    ]
-
-
-def observed_packages(items: list[Json], facts: Json) -> list[Json]:
-    """What the facts say of each package item, in the shape that the module observe gives."""
-    missing = {"version": None, "held": False}
-    return [facts["packages"].get(item["name"]) or missing for item in items]
-
-
-def package_record(facts: Json, packages: list[Json], kernels: bool = False) -> Json:
-    """Versions before stroke's first change: null means that the package was not installed."""
-    record = {
-        package["name"]: (facts["packages"].get(package["name"]) or {}).get("version")
-        for package in packages
-    }
-    if kernels:
-        record |= {kernel["package"]: kernel["version"] for kernel in facts["kernel"]["installed"]}
-    return record
-
-
-def apt_specifiers(packages: list[Json], changes: list[Json]) -> list[str]:
-    """The packages that have a pending change, as apt takes them: `name>=1` or `name=1`."""
-    pending = {change["what"] for change in changes}
-    words = []
-    for package in packages:
-        if package["name"] not in pending:
-            continue
-        if package.get("version"):
-            words.append(f"{package['name']}={package['version']}")
-        elif package.get("minimum"):
-            words.append(f"{package['name']}>={package['minimum']}")
-        else:
-            words.append(str(package["name"]))
-    return words
-
-
 class FilterModule:
     """Registers the filters with Ansible."""
 
     def filters(self) -> Json:
-        return {
-            "kernel_archive": kernel_archive,
-            "package_items": package_items,
-            "observed_packages": observed_packages,
-            "package_record": package_record,
-            "apt_specifiers": apt_specifiers,
-        }
+        return {"kernel_archive": kernel_archive}

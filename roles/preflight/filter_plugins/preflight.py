@@ -7,6 +7,7 @@ from typing import Any
 
 Json = dict[str, Any]
 MIB = 1024**2
+LOADERS = ("grub", "systemd-boot")
 
 
 def _problem(code: str, what: str, hint: str) -> Json:
@@ -36,19 +37,21 @@ def identity_problems(
             )
         )
     elif environment["ostree"]:
-        found.append(
-            _problem(
-                "STK-411",
-                "the host is managed by ostree, which stroke does not change",
-                "set kernel arguments with: rpm-ostree kargs --append=…",
+        if not any(refusal["code"] == "STK-411" for refusal in profile.get("refusals", [])):
+            found.append(
+                _problem(
+                    "STK-411",
+                    "the host is managed by ostree, which stroke does not change",
+                    "set kernel arguments with: sudo rpm-ostree kargs --append-if-missing=…, or with "
+                    "a file in /usr/lib/bootc/kargs.d of the image",
+                )
             )
-        )
-    elif boot["loader"] != "grub" and not environment["container"]:
+    elif boot["loader"] not in LOADERS and not environment["container"]:
         found.append(
             _problem(
                 "STK-410",
-                f"the boot loader is {boot['loader']}, and stroke handles GRUB only",
-                "install GRUB, or use the roles without kernel, boot_params and boot_guard",
+                f"the boot loader is {boot['loader']}, and stroke handles GRUB and systemd-boot",
+                "install one of them, or use the roles without kernel, boot_params and boot_guard",
             )
         )
     return list(profile.get("refusals", [])) + found
@@ -101,7 +104,7 @@ def preflight_problems(
     if changes:
         found += _space(facts, needs)
     broken = facts["apt"]["broken"] + facts["apt"].get("interrupted", [])
-    holder = facts["apt"]["locked_by"]
+    holder = facts["apt"]["locked_by"] or facts.get("dnf", {}).get("locked_by")
     if packages and holder:
         found.append(
             _problem(
@@ -118,7 +121,33 @@ def preflight_problems(
                 "on the host run: sudo dpkg --configure -a && sudo apt-get --fix-broken install",
             )
         )
-    return found
+    return found + _held(facts, packages)
+
+
+def _held(facts: Json, changes: list[Json]) -> list[Json]:
+    """A hold, an exclude or a version lock on what has to change; stroke's own are no obstacle."""
+    own = {
+        name for record in facts["state"]["packages"].values() for name in record.get("holds") or []
+    }
+    names = sorted(
+        change["what"]
+        for change in changes
+        if facts["packages"].get(change["what"], {}).get("held") and change["what"] not in own
+    )
+    if not names:
+        return []
+    lift = (
+        "dnf versionlock delete, or take it out of excludepkgs in /etc/dnf/dnf.conf:"
+        if facts.get("package_manager") == "dnf"
+        else "sudo apt-mark unhold"
+    )
+    return [
+        _problem(
+            "STK-415",
+            f"{', '.join(names)} would have to change, but somebody holds or excludes it",
+            f"if that is no longer wanted, on the host run {lift} {' '.join(names)}",
+        )
+    ]
 
 
 def disk_needs(profile: Json, changes: list[Json], archive_factor: int) -> list[Json]:

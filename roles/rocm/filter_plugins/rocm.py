@@ -10,7 +10,12 @@ from typing import Any
 Json = dict[str, Any]
 
 PUBLIC_KEY_PACKET = 6  # RFC 9580, section 5.5.1.1
-NO_KEY = 10  # exit code of files/try_repository.sh
+NO_KEY = 10  # exit code of files/try_repository*.sh
+# What apt, dnf and rpm say of a signature that is missing or somebody else's.
+UNSIGNED = (
+    *("NO_PUBKEY", "not signed", "signature", "Sub-process /usr/bin/sqv"),
+    *("GPG", "NOKEY", "Signature", "public key"),
+)
 
 
 def _dearmor(text: str) -> bytes:
@@ -50,7 +55,7 @@ def openpgp_fingerprint(text: str) -> str:
 def repository_problem(tried: Json, repository: Json) -> str:
     """Why a repository must not be trusted, as a failure message; empty when it may.
 
-    `tried` is the result of files/try_repository.sh, whose exit codes it documents.
+    `tried` is the result of files/try_repository*.sh, whose exit codes they document.
     """
     url, wanted = repository["key_url"], str(repository["key_fingerprint"]).replace(" ", "").upper()
     said = " ".join(str(tried.get("stderr", "")).split())
@@ -73,11 +78,8 @@ def repository_problem(tried: Json, repository: Json) -> str:
         )
     if tried["rc"] == 0:
         return ""
-    place = f"{repository['uri']} {repository['suite']}"
-    if any(
-        word in said
-        for word in ("NO_PUBKEY", "not signed", "signature", "Sub-process /usr/bin/sqv")
-    ):
+    place = f"{repository['uri']} {repository.get('suite') or ''}".strip()
+    if any(word in said for word in UNSIGNED):
         return (
             f"STK-406: the ROCm repository {place} is not signed by the key {wanted} ({said}). "
             "Hint: rocm_key_url and rocm_key_fingerprint name the key that signs this repository"
@@ -88,6 +90,12 @@ def repository_problem(tried: Json, repository: Json) -> str:
     )
 
 
+def rpm_specifiers(packages: list[Json]) -> list[str]:
+    """Packages as dnf takes them: `name-1.2*` for a version, else the name."""
+    return [f"{one['name']}-{one['version']}" if one.get("version") else one["name"]
+            for one in packages]  # fmt: skip
+
+
 class FilterModule:
     """Registers the filters with Ansible."""
 
@@ -95,4 +103,5 @@ class FilterModule:
         return {
             "openpgp_fingerprint": openpgp_fingerprint,
             "repository_problem": repository_problem,
+            "rpm_specifiers": rpm_specifiers,
         }
