@@ -1,4 +1,5 @@
-"""Write docs/variables.md and the tables in the roles' READMEs from their argument specifications.
+"""Write what repeats other files: variables.md and the READMEs' tables from the roles' argument
+specifications, hosts.md from the catalogue.
 
 `--check` writes nothing and exits 1 where a file is out of date.
 """
@@ -6,6 +7,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -111,7 +113,8 @@ def variables() -> str:
 
 def outputs() -> dict[Path, str]:
     pages = {ROOT / "roles" / role / "README.md": readme(role) for role in (*ORDER, *INTERNAL)}
-    return {ROOT / "docs" / "variables.md": variables(), **pages}
+    hosts: str = runpy.run_path(str(ROOT / "docs" / "hosts.py"))["page"]()
+    return {ROOT / "docs" / "variables.md": variables(), ROOT / "docs" / "hosts.md": hosts, **pages}
 
 
 def stale() -> list[Path]:

@@ -120,7 +120,7 @@ _VALUES = st.one_of(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(st.sampled_from(_PLACES), _VALUES)
 def test_the_small_checker_agrees_with_jsonschema(place: tuple[str, int, str], value: Any) -> None:
     section, number, key = place

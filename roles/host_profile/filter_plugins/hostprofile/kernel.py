@@ -73,7 +73,7 @@ def _refuse(
 ) -> None:
     found.refuse(
         "STK-421",
-        f"{distribution['name']} has no kernel for {gfx['name']}, which needs "
+        f"no kernel of {distribution['name']} is good for {gfx['name']}, which needs "
         f"{wanted['install_floor']} or newer ({'; '.join(why)}): {rule['install_floor_reason']}",
         f"boot a kernel at or above {rule['install_floor']} on it, then run stroke again; or use "
         "Debian 13, Ubuntu 24.04 or 26.04",
