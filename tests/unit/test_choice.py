@@ -7,6 +7,7 @@ from typing import Any
 import choice
 import pytest
 
+from tests.unit.plugins import plugin
 from tests.unit.trees import ROOT
 
 Json = dict[str, Any]
@@ -122,6 +123,25 @@ def test_restart_is_told_for_its_unit_only() -> None:
     assert choice.manifest_restart(found, "a.service")
     assert not choice.manifest_restart(found, "b.service")
     assert not choice.manifest_restart([{**found[0], "action": "start"}], "a.service")
+
+
+@pytest.mark.parametrize(
+    ("running", "differing"),
+    [
+        (["quiet", "a=1", "b"], []),
+        (["a=1"], ["b"]),
+        (["a=1", "a=1", "b"], ["a=1"]),
+        (["a=2", "b"], ["a=1"]),
+        (["a=2", "a=1", "b"], ["a=1"]),
+    ],
+)
+def test_a_menu_is_made_again_for_what_does_not_run(
+    running: list[str], differing: list[str]
+) -> None:
+    boot_params = plugin("boot_params", "boot_params")
+    facts = {"kernel": {"args": running}}
+    assert boot_params.differing_arguments(facts, ["a=1", "b"]) == differing
+    assert boot_params.differing_arguments(None, ["a=1"]) == []
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ ACTION_STYLE = {
     "change": "yellow",
     "upgrade": "yellow",
     "restart": "yellow",
+    "unmask": "yellow",
     "reboot": "magenta",
     "remove": "red",
     "stop": "red",

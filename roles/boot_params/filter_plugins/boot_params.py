@@ -72,8 +72,25 @@ def kernel_argument_items(
     return items
 
 
+def differing_arguments(facts: Json | None, arguments: list[str]) -> list[str]:
+    """Arguments that the running system does not have exactly once with this value."""
+    if not facts:
+        return []
+    words = [str(word) for word in facts["kernel"]["args"]]
+    found = []
+    for argument in arguments:
+        key = argument.partition("=")[0]
+        if [word for word in words if word.partition("=")[0] == key] != [argument]:
+            found.append(argument)
+    return found
+
+
 class FilterModule:
     """Registers the filters with Ansible."""
 
     def filters(self) -> Json:
-        return {"boot_layout": boot_layout, "kernel_argument_items": kernel_argument_items}
+        return {
+            "boot_layout": boot_layout,
+            "differing_arguments": differing_arguments,
+            "kernel_argument_items": kernel_argument_items,
+        }
