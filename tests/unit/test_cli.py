@@ -149,7 +149,18 @@ def test_a_wrong_command_line_exits_with_2(words: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["provision", "plan", "verify", "remove", "inspect", "sandbox up", "sandbox down"],
+    [
+        "provision",
+        "plan",
+        "verify",
+        "remove",
+        "inspect",
+        "doctor",
+        "catalog",
+        "sandbox up",
+        "sandbox down",
+        "sandbox ssh",
+    ],
 )
 def test_every_command_has_help(command: str) -> None:
     result = stroke(backend(), *command.split(), "-h")

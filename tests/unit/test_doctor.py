@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,21 @@ def test_stroke_s_own_drop_in_replaces_what_stands_before_it(tmp_path: Path) -> 
     write(root, "etc/default/grub.d/90-stroke.cfg",
           'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX ttm.pages_limit=28311552"\n')  # fmt: skip
     assert found(root) == {}
+
+
+def test_broken_files_are_explained_without_a_surprise(tmp_path: Path) -> None:
+    dice = random.Random(20261121)  # noqa: S311  repeatable
+    for number in range(12):
+        root = healthy(tmp_path / str(number))
+        files = sorted(path for path in root.rglob("*") if path.is_file())
+        for path in dice.sample(files, 12):
+            data = path.read_bytes()
+            cut = data[: dice.randrange(len(data) + 1)]
+            path.write_bytes(dice.choice([b"", cut, cut + dice.randbytes(40), b"\0\xff" * 9]))
+        machine = read(root)
+        jsonschema.validate(
+            json.loads(json.dumps(doctor.document(machine, doctor.examine(machine)))), schema()
+        )
 
 
 def test_every_finding_that_files_can_show_is_tried() -> None:

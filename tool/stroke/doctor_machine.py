@@ -56,6 +56,20 @@ class Machine:
         entries = self.catalog.get("gfx", [])
         return next((dict(e) for e in entries if e.get("name") == gpu.get("gfx")), {})
 
+    def product(self, gpu: Json) -> str:
+        """Name of a board: by PCI id and revision in the catalogue, else what the host says."""
+        mine = [p for p in self.catalog.get("products", []) if p["pci_id"] == gpu.get("pci_id")]
+        revision = str(gpu.get("revision") or "").lower()
+        exact = [p for p in mine if str(p.get("revision") or "").lower() == revision]
+        known = exact[0].get("name") if exact else None
+        return str(
+            known
+            or gpu.get("product")
+            or gpu.get("name")
+            or self.gfx_entry(gpu).get("product")
+            or "unknown product"
+        )
+
     def rule(self, kind: str, name: Any) -> Json:
         """A rule of the catalogue by its id."""
         return next((dict(r) for r in self.catalog.get(kind, []) if r.get("id") == name), {})
@@ -140,13 +154,17 @@ def _variables(catalog: Json) -> set[str]:
 
 
 def _distribution(root: Path) -> str:
+    """The system's own name; empty for an os-release that is broken (facts have what is left)."""
     import distro
 
-    if root == Path("/"):
-        return distro.name(pretty=True)
-    return distro.LinuxDistribution(
-        include_lsb=False, include_uname=False, include_oslevel=False, root_dir=str(root)
-    ).name(pretty=True)
+    try:
+        if root == Path("/"):
+            return distro.name(pretty=True)
+        return distro.LinuxDistribution(
+            include_lsb=False, include_uname=False, include_oslevel=False, root_dir=str(root)
+        ).name(pretty=True)
+    except (OSError, ValueError):
+        return ""
 
 
 def _package_manager(facts: Json) -> str:

@@ -48,12 +48,11 @@ def about(machine: Machine) -> str:
 
 
 def _gpu(machine: Machine, gpu: Json) -> str:
-    product = gpu.get("product") or machine.gfx_entry(gpu).get("product") or gpu.get("name")
     vram, gtt = text.gib(gpu.get("vram_bytes")), text.gib(gpu.get("gtt_bytes"))
     mes = gpu.get("mes_version")
     words = [
         str(gpu.get("gfx") or f"PCI id 1002:{gpu.get('pci_id')}"),
-        str(product or "unknown product"),
+        machine.product(gpu),
         f"at {gpu.get('slot')}",
         f"driver {machine.driver(gpu) or 'none'}",
         f"{vram} VRAM" if vram else "",
