@@ -77,7 +77,7 @@ def test_the_real_rpm_tells_who_owns_a_file(database: Path) -> None:
 def test_a_fixture_answers_from_its_files_and_starts_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rpm.subprocess, "run", None)
+    monkeypatch.setattr("subprocess.run", None)
     host = Host(tree("strix-halo-mes83", tmp_path))
     known = packages.known(host, {"id": "fedora"}, ["amd-gpu-firmware"])
     assert known.get("amd-gpu-firmware") == Package("20251125-1.fc43", True, False)
