@@ -19,7 +19,6 @@ from stroke import capture as stroke_capture
 from stroke.report import HostRun, Run
 
 from tests.unit.playing import ROOT, backend, event, home, only, published, stroke
-from tests.unit.test_gpu_facts import DEFAULTS
 from tests.unit.trees import HOSTS, tree, write
 
 import gpu_facts  # isort: skip  # needs the helpers of tests.unit.trees
@@ -27,6 +26,12 @@ from ansible.module_utils.gpu_host import anonymous, recording  # isort: skip
 
 __all__ = ["home"]
 ASKED = ["linux-image-amd64", "firmware-amd-graphics", "podman", "kernel-core", "amd-gpu-firmware"]
+DEFAULTS: dict[str, Any] = {
+    "declared_gpu": None,
+    "declared_memory_gib": None,
+    "paths": [],
+    "pci_ids": {},
+}
 UUID = "0f3c1b52-8a55-4f0e-9c1e-3f1f2d8b7a10"
 ACCOUNTS = """\
 root:x:0:0:root:/root:/bin/bash
