@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -444,6 +445,38 @@ def test_a_full_disk_leaves_every_file_whole(
         run(again)
         run(root)
         assert contents(root) == contents(again)
+        run(root, state="absent")
+        assert contents(root) == before
+
+
+@ALL
+def test_a_change_of_arguments_that_was_cut_off_can_be_undone_and_finished(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = files.Host.write
+    other = ["amd_iommu=pt", "nosmt"]
+    for cut_at in range(1, len(EDITED[name]) + 1):
+        root = host(name, tmp_path / f"host{cut_at}")
+        before = contents(root)
+        run(root)
+        count = 0
+
+        def cut(self: Any, path: str, text: str, mode: int = 0o644, at: int = cut_at) -> None:
+            nonlocal count
+            count += 1
+            if count > at:
+                raise OSError(errno.EIO, "Input/output error")
+            write(self, path, text, mode)
+
+        monkeypatch.setattr(files.Host, "write", cut)
+        with pytest.raises(OSError, match="Input/output"):
+            run(root, arguments=other)
+        monkeypatch.undo()
+        copy = tmp_path / f"copy{cut_at}"
+        shutil.copytree(root, copy, symlinks=True)
+        run(copy, state="absent")
+        assert contents(copy) == before
+        run(root, arguments=other)
         run(root, state="absent")
         assert contents(root) == before
 

@@ -164,10 +164,7 @@ def write(host: Host, directory: str, old: record.Record, decided: plan.Plan) ->
     """The way back is written first; what is interrupted is finished by the next run."""
     new = decided.record
     if decided.changes and not new.empty:
-        stale = [word for word in old.arguments if word not in new.arguments]
-        between = record.Record(vars(new))
-        between.arguments = [*new.arguments, *stale]
-        record.save(host, directory, between)
+        record.save(host, directory, plan.between(old, new))
     for change in decided.changes:
         if change.after is None:
             host.remove(change.path)
@@ -176,7 +173,7 @@ def write(host: Host, directory: str, old: record.Record, decided: plan.Plan) ->
             host.write(change.path, change.after)
     if new.empty:
         record.forget(host, directory)
-    elif new.text() != old.text():
+    elif decided.changes or new.text() != old.text():
         record.save(host, directory, new)
 
 

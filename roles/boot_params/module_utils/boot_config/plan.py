@@ -65,16 +65,25 @@ def _values(document: Document, wanted: list[str], keys: list[str]) -> list[str]
     return values
 
 
+def _known(source: Source, text: str, mine: FileRecord) -> str | None:
+    """The text from before stroke, byte by byte, if the file is as one of stroke's runs left it."""
+    state: FileRecord | None = mine
+    while state is not None:
+        suffix = str(state.get("suffix", ""))
+        base = text[: -len(suffix)] if suffix and text.endswith(suffix) else text
+        document = read(source, base)
+        if document.values == state["written"]:
+            return document.rendered(mine["original"])
+        state = state.get("earlier")  # of a run that was cut off before it came to this file
+    return text if read(source, text).values == mine["original"] else None
+
+
 def original(source: Source, text: str, mine: FileRecord | None, record: Record) -> str:
     """The text from before stroke: exactly, or word by word where somebody changed it since."""
     if mine is not None:
-        suffix = str(mine.get("suffix", ""))
-        base = text[: -len(suffix)] if suffix and text.endswith(suffix) else text
-        document = read(source, base)
-        if document.values == mine["written"]:
-            return document.rendered(mine["original"])
-        if read(source, text).values == mine["original"]:
-            return text
+        exact = _known(source, text, mine)
+        if exact is not None:
+            return exact
         replaced = list(mine.get("replaced", []))
     else:
         # Made since, from the source for future kernels: it would have had what that one had.
@@ -99,8 +108,8 @@ def _replaced_in_source(record: Record) -> list[str]:
 def present(host: Host, found: Sources, old: Record, wanted: list[str], keys: list[str]) -> Plan:
     """Every file with the wanted arguments; what already has them is left as it is."""
     same = old.arguments == wanted and old.keys == keys
-    files = {source.path: old.files[source.path] for source in found.found
-             if source.path in old.files}  # fmt: skip
+    files = {path: mine for path, mine in settled(old).items()
+             if any(source.path == path for source in found.found)}  # fmt: skip
     changes: list[Change] = []
     replaced: list[dict[str, str]] = []
     if found.missing is not None:
@@ -124,6 +133,25 @@ def present(host: Host, found: Sources, old: Record, wanted: list[str], keys: li
             changes.append(Change(source.path, text, after))
     record = Record({"arguments": wanted, "keys": keys, "files": files})
     return Plan(changes, record, replaced)
+
+
+def settled(record: Record) -> dict[str, FileRecord]:
+    """Its files without what only matters while a run is under way."""
+    return {
+        path: {key: value for key, value in mine.items() if key != "earlier"}
+        for path, mine in record.files.items()
+    }
+
+
+def between(old: Record, new: Record) -> Record:
+    """The record while files are written: each may still be as the last run left it."""
+    both = Record(vars(new))
+    both.arguments += [word for word in old.arguments if word not in new.arguments]
+    both.files = {
+        path: {**mine, "earlier": old.files[path]} if path in old.files else mine
+        for path, mine in new.files.items()
+    }
+    return both
 
 
 def _edited(
@@ -184,8 +212,7 @@ def absent(host: Host, found: list[Source], record: Record) -> Plan:
         mine = record.files.get(source.path)
         after: str | None = original(source, text, mine, record)
         if mine is not None and mine.get("created"):
-            exact = read(source, text).values in (mine["written"], mine["original"])
-            after = None if exact else after
+            after = None if _known(source, text, mine) is not None else after
         if after != text:
             changes.append(Change(source.path, text, after))
     return Plan(changes, Record(), [])
