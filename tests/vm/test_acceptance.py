@@ -121,15 +121,3 @@ def test_unfit_guest_is_refused_before_a_change(
         assert result.status == 5, result
         assert all(problem["hint"] for problem in result.host["problems"])
         assert guest.fingerprint() == before
-
-
-def test_debian_testing_with_its_own_kernel_and_rocm(tmp_path: Path) -> None:
-    """Kernel 7.2 is native there, and rocminfo really is ROCm 7.2."""
-    options = SandboxOptions(name="stroke-testing", release="forky")
-    with booted(tmp_path, options) as guest:
-        result = guest.stroke("provision", "--yes", "-e", "rocm_source=distro")
-        assert result.status == 0, result
-        assert guest.run("dpkg-query -W -f '${Version}' rocminfo").startswith("7.")
-        assert not guest.run("ls /etc/apt/sources.list.d/stroke-* 2>/dev/null || true")
-        second = guest.stroke("provision", "--yes", "--full", "-e", "rocm_source=distro")
-        assert (second.status, second.host["changed"]) == (0, 0), second
