@@ -11,10 +11,15 @@ import time
 import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
+from stroke.disk import base_disk
+from stroke.guest_recipe import Recipe
+from stroke.host_apt import read_archive
 from stroke.sandbox import SandboxOptions
+from stroke.sealing import seal
 
 from tests.vm.guest import ROOT, Guest, children, interrupt, start
 
@@ -121,3 +126,14 @@ def test_unfit_guest_is_refused_before_a_change(
         assert result.status == 5, result
         assert all(problem["hint"] for problem in result.host["problems"])
         assert guest.fingerprint() == before
+
+
+def test_cloud_image_boots_with_its_own_loader_and_lets_us_in(tmp_path: Path) -> None:
+    """A disk of our own stands in for a vendor's: cloud-init in it, no user, no key, no name."""
+    recipe = Recipe("trixie", read_archive(), cloud_init=True)
+    image = base_disk(recipe, print, partial(seal, accel="auto")).image
+    with booted(tmp_path, SandboxOptions(name="stroke-cloud", image=image)) as guest:
+        assert guest.run("hostname") == "stroke-cloud"
+        assert "done" in guest.run("cloud-init status")
+        plan = guest.stroke("plan", "--detailed-exitcode")
+        assert plan.status == 10, plan
