@@ -75,7 +75,7 @@ def test_wheel_provisions_a_guest_and_survives_an_interrupt(
             command, cwd=elsewhere, env=environment, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, start_new_session=True,
         )  # fmt: skip
-        wait_for_package_work(guest)
+        wait_for_package_work(guest, process)
         before = children(process.pid)
         assert any("ansible-playbook" in words for words in before)
         interrupt(process)
@@ -92,10 +92,16 @@ def test_wheel_provisions_a_guest_and_survives_an_interrupt(
         assert host["endpoint"]["completion"]["tokens"] > 0
 
 
-def wait_for_package_work(guest: Guest, seconds: float = 900) -> None:
+def wait_for_package_work(
+    guest: Guest, process: subprocess.Popen[str], seconds: float = 900
+) -> None:
+    """Until dpkg runs on the host; the guest has no pgrep."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if guest.run("pgrep -x dpkg || true"):
+        assert process.poll() is None, process.communicate()
+        names = guest.run("cat /proc/[0-9]*/comm 2>/dev/null || true").split()
+        assert "systemd" in names
+        if "dpkg" in names:
             return
         time.sleep(2)
     raise AssertionError("no package work began")
