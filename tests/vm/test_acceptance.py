@@ -75,11 +75,14 @@ def test_wheel_provisions_a_guest_and_survives_an_interrupt(
             command, cwd=elsewhere, env=environment, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, start_new_session=True,
         )  # fmt: skip
-        wait_for_package_work(guest, process)
-        before = children(process.pid)
-        assert any("ansible-playbook" in words for words in before)
-        interrupt(process)
-        stdout, stderr = process.communicate(timeout=120)
+        try:
+            wait_for_package_work(guest, process)
+            before = children(process.pid)
+            assert any("ansible-playbook" in words for words in before)
+        finally:
+            if process.poll() is None:
+                interrupt(process)
+            stdout, stderr = process.communicate(timeout=120)
         assert process.returncode == 130, stderr
         assert json.loads(stdout)["hosts"][0]["interrupted_in"], stdout
         assert "next run continues" in stderr
@@ -99,9 +102,8 @@ def wait_for_package_work(
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
-        names = guest.run("cat /proc/[0-9]*/comm 2>/dev/null || true").split()
-        assert "systemd" in names
-        if "dpkg" in names:
+        # A busy guest may refuse a login now and then.
+        if "dpkg" in guest.run("cat /proc/[0-9]*/comm", check=False).split():
             return
         time.sleep(2)
     raise AssertionError("no package work began")
