@@ -116,18 +116,23 @@ def running_playbooks(inventory: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("options", "code"),
+    ("options", "beforehand", "code"),
     [
-        (SandboxOptions(name="stroke-bookworm", release="bookworm"), "STK-401"),
-        (SandboxOptions(name="stroke-small-boot", boot_mib=160), "STK-403"),
-        (SandboxOptions(name="stroke-small-disk", disk_gib=3), "STK-404"),
+        (SandboxOptions(name="stroke-bookworm", release="bookworm"), "", "STK-401"),
+        (SandboxOptions(name="stroke-small-boot", boot_mib=160), "", "STK-403"),
+        (
+            SandboxOptions(name="stroke-small-disk", disk_gib=3),
+            "sudo fallocate -l $(($(df --output=avail -k / | tail -1) - 1000000))K /var/filler",
+            "STK-404",
+        ),
     ],
     ids=["debian-12", "boot-too-small", "disk-too-small"],
 )
 def test_unfit_guest_is_refused_before_a_change(
-    options: SandboxOptions, code: str, tmp_path: Path
+    options: SandboxOptions, beforehand: str, code: str, tmp_path: Path
 ) -> None:
     with booted(tmp_path, options) as guest:
+        guest.run(beforehand)
         before = guest.fingerprint()
         result = guest.stroke("provision", "--yes")
         assert result.codes == [code], result
