@@ -147,17 +147,15 @@ def start(state: Path, options: SandboxOptions) -> Guest:
 
 
 def children(pid: int) -> list[str]:
-    """Command lines of all processes below one, and of their sessions."""
+    """Command lines of all processes below one; numbers wrap, so their order says nothing."""
     listing = subprocess.run(
         ["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
     ).stdout
-    below, found = {pid}, []
-    for line in sorted(listing.splitlines(), key=lambda line: int(line.split()[0])):
-        own, parent, words = line.split(maxsplit=2)
-        if int(parent) in below:
-            below.add(int(own))
-            found.append(words)
-    return found
+    rows = [line.split(maxsplit=2) for line in listing.splitlines()]
+    below = {str(pid)}
+    while more := {own for own, parent, _ in rows if parent in below} - below:
+        below |= more
+    return [words for own, _, words in rows if own in below and own != str(pid)]
 
 
 def interrupt(process: subprocess.Popen[str]) -> None:

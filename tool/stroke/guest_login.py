@@ -63,7 +63,7 @@ class Login:
         """The whole ssh command line."""
         return [
             *("ssh", *self.options, "-o", "LogLevel=ERROR", "-i", os.fspath(self.private_key)),
-            *(("-o", "BatchMode=yes", "-o", "ConnectTimeout=30") if batch else ()),
+            *("-o", "ConnectTimeout=30", *(("-o", "BatchMode=yes") if batch else ())),
             *("-p", str(self.port), f"{ADMIN}@127.0.0.1", *remote),
         ]
 
