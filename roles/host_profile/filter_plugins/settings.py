@@ -20,7 +20,7 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # Prefixes that other people's inventories may well use for things of their own: a name that stroke
 # does not know is reported there only when it looks like a misspelling of one that it knows.
-SHARED_PREFIXES = ("kernel_", "preflight_")
+SHARED_PREFIXES = ("kernel_", "packages_", "preflight_")
 
 
 def _specifications(roles_directory: str) -> tuple[Json, list[str]]:

@@ -42,8 +42,8 @@ def identity_problems(
                 _problem(
                     "STK-411",
                     "the host is managed by ostree, which stroke does not change",
-                    "set kernel arguments with: sudo rpm-ostree kargs --append-if-missing=…, or with "
-                    "a file in /usr/lib/bootc/kargs.d of the image",
+                    "set kernel arguments with: sudo rpm-ostree kargs --append-if-missing=…, "
+                    "or with a file in /usr/lib/bootc/kargs.d of the image",
                 )
             )
     elif boot["loader"] not in LOADERS and not environment["container"]:
