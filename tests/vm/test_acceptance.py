@@ -78,7 +78,7 @@ def test_wheel_provisions_a_guest_and_survives_an_interrupt(
         try:
             wait_for_package_work(guest, process)
             before = children(process.pid)
-            assert any("ansible-playbook" in words for words in before)
+            assert any("ansible-playbook" in words for words in before), before
         finally:
             if process.poll() is None:
                 interrupt(process)
