@@ -86,21 +86,7 @@ def preflight_problems(
     """No room for what is about to be installed, or a package database that cannot take it."""
     found = []
     packages = [change for change in changes if change["kind"] == "package"]
-    kernel = profile.get("kernel", {})
-    if any(change["role"] == "kernel" for change in packages):
-        needs = [
-            *needs,
-            {
-                "path": "/boot",
-                "bytes": kernel["boot_free_mib"] * MIB,
-                "what": "the kernel and its initramfs",
-            },
-            {
-                "path": "/",
-                "bytes": kernel["root_free_mib"] * MIB,
-                "what": "kernel modules, firmware and packages",
-            },
-        ]
+    needs = [*needs, *kernel_needs(profile, changes)]
     if changes:
         found += _space(facts, needs)
     broken = facts["apt"]["broken"] + facts["apt"].get("interrupted", [])
@@ -146,6 +132,19 @@ def _held(facts: Json, changes: list[Json]) -> list[Json]:
             "STK-415",
             f"{', '.join(names)} would have to change, but somebody holds or excludes it",
             f"if that is no longer wanted, on the host run {lift} {' '.join(names)}",
+        )
+    ]
+
+
+def kernel_needs(profile: Json, changes: list[Json]) -> list[Json]:
+    """Space that kernel packages take, where any are about to be installed."""
+    if not any(c["role"] == "kernel" and c["kind"] == "package" for c in changes):
+        return []
+    return [
+        {"path": path, "bytes": (profile["kernel"][key] or 0) * MIB, "what": what}
+        for path, key, what in (
+            ("/boot", "boot_free_mib", "the kernel and its initramfs"),
+            ("/", "root_free_mib", "kernel modules, firmware and packages"),
         )
     ]
 

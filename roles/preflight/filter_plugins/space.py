@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 Json = dict[str, Any]
-MIB = 1024**2
 
 # Filter plugins cannot import each other by name: Ansible loads each one from its path.
 _preflight = runpy.run_path(os.fspath(Path(__file__).with_name("preflight.py")))
 disk_needs: Callable[[Json, list[Json], int], list[Json]] = _preflight["disk_needs"]
+kernel_needs: Callable[[Json, list[Json]], list[Json]] = _preflight["kernel_needs"]
 
 BROUGHT = ("install", "upgrade", "load", "create", "change")
 
@@ -63,13 +63,7 @@ def plan_space(facts: Json, profile: Json, changes: list[Json]) -> Json:
         return {}
     factor = (profile.get("runtime") or {}).get("archive_factor") or 1
     needs = disk_needs(profile, changes, factor) if profile.get("engine") else []
-    kernel = profile.get("kernel") or {}
-    if any(c["role"] == "kernel" and c["kind"] == "package" for c in changes):
-        for path, key, what in (
-            ("/boot", "boot_free_mib", "the kernel and its initramfs"),
-            ("/", "root_free_mib", "kernel modules, firmware and packages"),
-        ):
-            needs.append({"path": path, "bytes": (kernel.get(key) or 0) * MIB, "what": what})
+    needs += kernel_needs(profile, changes)
     mounts: dict[str, Json] = {}
     for path, place in sorted(facts.get("filesystems", {}).items()):
         wanted = [need for need in needs if need["path"] == path and need["bytes"]]
