@@ -14,7 +14,8 @@ from typing import Any
 from . import packages, system
 from .dpkg import ABSENT
 from .files import Host, kernel_arguments, records
-from .services import run, services
+from .programs import run
+from .services import services
 
 Item = dict[str, Any]
 

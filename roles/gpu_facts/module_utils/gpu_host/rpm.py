@@ -7,16 +7,14 @@ answers as two files in var/lib/rpm/query, one line each, fields separated by ta
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterable
 from typing import Any
 
 from .dpkg import Package
 from .files import Host
 from .locks import locked_by
+from .programs import run
 
 QUERY = "/var/lib/rpm/query"
 FORMAT = r"stroke\t%{NAME}\t%{EPOCH}\t%{VERSION}\t%{RELEASE}\t%{ARCH}\n"
@@ -33,22 +31,6 @@ LOCKS = (
     "/run/dnf/rpmtransaction.lock",
 )
 YES = ("1", "yes", "true", "on")
-
-
-def run(host: Host, *words: str) -> str | None:
-    """What rpm prints; it answers in the exit code how many names it did not know."""
-    program = shutil.which(words[0]) if host.live else None
-    if not program:
-        return None
-    try:
-        done = subprocess.run(
-            [program, *words[1:]], capture_output=True, timeout=60, check=False,
-            env={**os.environ, "LC_ALL": "C"},
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError) as error:
-        host.cannot(" ".join(words[:2]), error)
-        return None
-    return done.stdout.decode("utf-8", "replace")
 
 
 def parse_packages(text: str) -> list[tuple[str, str, str]]:
@@ -70,7 +52,7 @@ def rows(host: Host, names: Iterable[str]) -> list[tuple[str, str, str]]:
     if not host.live:
         found = parse_packages(host.text(f"{QUERY}/packages") or "")
         return [row for row in found if row[0] in wanted]
-    text = run(host, "rpm", "-q", "--queryformat", FORMAT, *wanted) or ""
+    text = run(host, "rpm", "-q", "--queryformat", FORMAT, *wanted, exit_code_answers=True) or ""
     return parse_packages("\n".join(row for row in text.splitlines() if row.startswith("stroke\t")))
 
 
@@ -98,7 +80,7 @@ def owners(host: Host, files: list[str]) -> dict[str, str | None]:
         told = {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
         return {file: told.get(file) or told.get(f"/usr{file}") for file in files}
     for file in files:
-        text = run(host, "rpm", "-qf", "--queryformat", OWNER, file) or ""
+        text = run(host, "rpm", "-qf", "--queryformat", OWNER, file, exit_code_answers=True) or ""
         name = text.splitlines()[0].strip() if text.strip() else ""
         found[file] = name if name and " " not in name else None
     return found

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from typing import Any
 
 from .files import Host
+from .programs import run
 
 PROPERTIES = "LoadState,ActiveState,SubState,UnitFileState"
 UNKNOWN = {"exists": None, "active": None, "enabled": None, "masked": None, "sub": None}
@@ -15,23 +14,6 @@ UNKNOWN = {"exists": None, "active": None, "enabled": None, "masked": None, "sub
 LABEL = '{{index .Config.Labels "stroke.config"}}'
 # Seconds that an endpoint may take to say which models it serves: no work for a healthy one.
 PATIENCE = 10
-
-
-def run(host: Host, *words: str) -> str | None:
-    """Standard output of a read-only program of the running machine."""
-    program = shutil.which(words[0]) if host.live else None
-    if not program:
-        return None
-    try:
-        done = subprocess.run(
-            [program, *words[1:]], capture_output=True, text=True, timeout=60, check=False
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        host.cannot(" ".join(words[:2]), error)
-        return None
-    if done.returncode != 0 and not done.stdout.strip():
-        host.cannot(" ".join(words[:2]), done.stderr.strip()[:200] or f"exit {done.returncode}")
-    return done.stdout
 
 
 def parse_units(text: str) -> list[dict[str, str]]:
