@@ -149,7 +149,7 @@ def start(state: Path, options: SandboxOptions) -> Guest:
 def children(pid: int) -> list[str]:
     """Command lines of all processes below one; numbers wrap, so their order says nothing."""
     listing = subprocess.run(
-        ["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+        ["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
     ).stdout
     rows = [line.split(maxsplit=2) for line in listing.splitlines()]
     below = {str(pid)}

@@ -98,19 +98,20 @@ def test_wheel_provisions_a_guest_and_survives_an_interrupt(
 def wait_for_package_work(
     guest: Guest, process: subprocess.Popen[str], seconds: float = 900
 ) -> None:
-    """Until dpkg runs on the host; the guest has no pgrep."""
+    """Until apt has dpkg unpack or configure; timers of the guest ask dpkg questions as well."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
         # A busy guest may refuse a login now and then.
-        if "dpkg" in guest.run("cat /proc/[0-9]*/comm", check=False).split():
+        commands = guest.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '", check=False)
+        if "dpkg --status-fd" in commands:
             return
         time.sleep(2)
     raise AssertionError("no package work began")
 
 
 def running_playbooks(inventory: Path) -> list[str]:
-    listing = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True, check=True)
+    listing = subprocess.run(["ps", "-ww", "-eo", "args="], capture_output=True, text=True, check=True)
     return [line for line in listing.stdout.splitlines()
             if "ansible-playbook" in line and str(inventory) in line]  # fmt: skip
 
