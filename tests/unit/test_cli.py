@@ -123,6 +123,16 @@ def test_remove_asks_and_hands_on_what_to_remove() -> None:
     assert "removed /etc/x" in result.stdout and "left    /etc/y" in result.stdout
 
 
+def test_packages_that_stay_are_the_reason_for_the_record_that_stays() -> None:
+    package = {"role": "kernel", "name": "podman", "before": None, "after": "5.4.2"}
+    kept = [published("box1", {"leftover": ["/var/lib/stroke"], "packages": [package]})]
+    result = stroke(backend(remove=kept), "remove", "hosts.ini", "--yes")
+    assert "they stay, /var/lib/stroke has their record" in result.stdout
+    gone = [published("box1", {"leftover": [], "packages": [package]})]
+    result = stroke(backend(remove=gone), "remove", "hosts.ini", "--yes", "--packages")
+    assert "stay" not in result.stdout
+
+
 def test_inspect_shows_values_with_their_reasons() -> None:
     result = stroke(backend(inspect=only("plan", "fresh")), "inspect", "hosts.ini")
     assert "gtt_bytes: 110 GiB" in result.stdout

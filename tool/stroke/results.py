@@ -15,6 +15,8 @@ from .errors import Exit
 from .report import HostRun, Run
 
 WIDE = 116
+# Stays as long as packages do (role packages): what they were before stroke came.
+PACKAGE_RECORDS = "/var/lib/stroke"
 
 
 def applied(run: Run, width: int) -> RenderableType:
@@ -169,7 +171,10 @@ def _packages(host: HostRun) -> list[RenderableType]:
             text.value(package.get("after")),
             f"was {text.value(before)}" if before else "was not installed",
         )
-    return [Text(f"  {text.count(len(host.packages), 'package')} installed by stroke:"), grid]
+    title = f"  {text.count(len(host.packages), 'package')} installed by stroke"
+    if PACKAGE_RECORDS in host.leftover:
+        title += f"; they stay, {PACKAGE_RECORDS} has their record: stroke remove --packages"
+    return [Text(f"{title}:"), grid]
 
 
 def inspected(run: Run) -> RenderableType:
