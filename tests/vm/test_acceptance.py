@@ -48,14 +48,20 @@ def test_plain_ansible_playbook_takes_a_fresh_guest_to_the_same_state(tmp_path: 
 
 
 @pytest.fixture(scope="module")
-def wheel_command(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel in an empty environment, behind a link as pipx makes it."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("wheel")
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", place, ROOT],
         check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
-    (wheel,) = place.glob("*.whl")
+    (made,) = place.glob("*.whl")
+    return made
+
+
+@pytest.fixture(scope="module")
+def wheel_command(wheel: Path) -> Path:
+    """The wheel in an empty environment, behind a link as pipx makes it."""
+    place = wheel.parent
     venv.create(place / "venv", with_pip=True)
     subprocess.run([place / "venv/bin/pip", "install", "--quiet", wheel], check=True)
     link = place / "stroke"
@@ -95,6 +101,29 @@ def test_wheel_provisions_a_guest_and_survives_an_interrupt(
         assert host["endpoint"]["completion"]["tokens"] > 0
 
 
+def test_doctor_explains_the_guest_that_it_runs_in(wheel: Path, tmp_path: Path) -> None:
+    with booted(tmp_path, SandboxOptions(name="stroke-doctor")) as guest:
+        python = guest.run("python3 -c 'import sys; print(*sys.version_info[:2], sep=\".\")'")
+        packages = tmp_path / "packages"
+        subprocess.run(
+            [sys.executable, "-m", "pip", "install", "--quiet", "--target", packages,
+             "--python-version", python, "--only-binary=:all:", wheel], check=True,
+        )  # fmt: skip
+        archive = tmp_path / "packages.tar"
+        subprocess.run(["tar", "-C", packages, "-cf", archive, "."], check=True)
+        with archive.open("rb") as stream:
+            unpack = guest.sandbox.login().command("mkdir doctor && tar -C doctor -x")
+            subprocess.run(unpack, stdin=stream, check=True)
+        doctor = "env PYTHONPATH=doctor python3 -m stroke doctor"
+        report = json.loads(guest.run(f"sudo {doctor} --json"))
+        assert report["machine"]["kernel"] == guest.run("uname -r")
+        assert report["machine"]["distribution"].startswith("Debian GNU/Linux 13")
+        assert report["machine"]["virtualization"] in ("qemu", "kvm")
+        assert report["machine"]["boot_loader"] == "grub"
+        assert (report["status"], report["exit_code"]) == ("no gpu", 0)
+        assert "no AMD GPU" in guest.run(doctor), "an ordinary user is told the same"
+
+
 def wait_for_package_work(
     guest: Guest, process: subprocess.Popen[str], seconds: float = 900
 ) -> None:
@@ -111,9 +140,9 @@ def wait_for_package_work(
 
 
 def running_playbooks(inventory: Path) -> list[str]:
-    listing = subprocess.run(["ps", "-ww", "-eo", "args="], capture_output=True, text=True, check=True)
-    return [line for line in listing.stdout.splitlines()
-            if "ansible-playbook" in line and str(inventory) in line]  # fmt: skip
+    """Those that use this inventory; whole lines, which ps cuts where COLUMNS is set."""
+    lines = subprocess.check_output(["ps", "-ww", "-eo", "args="], text=True).splitlines()
+    return [line for line in lines if "ansible-playbook" in line and str(inventory) in line]
 
 
 @pytest.mark.parametrize(
