@@ -56,6 +56,9 @@ class Host:
     def release(self, names: list[str]) -> None:
         self.held -= set(names)
 
+    def both(self, upgraded: list[Json], added: list[Json]) -> bool:
+        return False
+
     def downgrade(self, rows: list[Json]) -> dict[str, str]:
         self.now |= {row["name"]: [row["before"]] for row in rows}
         return {}

@@ -180,6 +180,36 @@ def test_only_planned_differences_are_strokes(monkeypatch: pytest.MonkeyPatch) -
     assert mine == {"added": {"podman": ["5.4"]}, "upgraded": {}, "removed": {}}
 
 
+BACK = "Purg linux-image-7.3 [7.3]\nInst linux-base [4.17] (4.12 Debian:13 [all])\n"
+
+
+@pytest.mark.parametrize(
+    ("simulated", "offered", "whether"),
+    [
+        (BACK, "4.12", True),
+        (BACK + "Purg toolbox [1]\n", "4.12", False),
+        (BACK + "Inst bash [5.2] (5.1 Debian:13 [amd64])\n", "4.12", False),
+        (Done(100, "", "E: unmet dependencies"), "4.12", False),
+        (BACK, "4.11", False),
+    ],
+    ids=["all", "somebody else's goes", "somebody else's changes", "refused", "not offered"],
+)
+def test_all_of_it_goes_back_in_one_transaction_or_none(
+    monkeypatch: pytest.MonkeyPatch, simulated: str | Done, offered: str, whether: bool
+) -> None:
+    shell = Fake({"madison": f"linux-base | {offered} | archive\n", "simulate": simulated,
+                  "compare-versions 4.11": Done(1, "", "")})  # fmt: skip
+    monkeypatch.setattr(Apt, "_fresh", lambda self: True)
+    upgraded = [{"name": "linux-base", "before": "4.12", "after": "4.17"}]
+    added = [{"name": "linux-image-7.3", "before": None, "after": "7.3"}]
+    assert Apt(shell, 9).both(upgraded, added) is whether
+    real = [call for call in shell.calls if " install " in call and "simulate" not in call]
+    assert [call.split(" install ")[1] for call in real] == (
+        ["linux-base=4.12 linux-image-7.3-"] if whether else []
+    )
+    assert any("debconf-set-selections" in call for call in shell.calls) is whether
+
+
 def test_dpkg_says_what_others_need(monkeypatch: pytest.MonkeyPatch) -> None:
     shell = Fake({
         "simulate --remove .*conmon": Done(1, "", (

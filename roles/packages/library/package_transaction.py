@@ -201,10 +201,13 @@ def absent(host: Any, params: dict[str, Any], really: bool) -> dict[str, Any]:
         host.release(sorted(set(record.holds) & host.holds()) if record.holds else [])
     upgraded = [row for row in packages if row["before"]]
     added = [row for row in packages if not row["before"]]
-    kept = host.downgrade(upgraded)
-    gone = host.remove(added)
-    if kept and added:  # what was in the way may be gone now
-        kept = host.downgrade([row for row in upgraded if row["name"] in kept])
+    gone: dict[str, str] = {}
+    kept: dict[str, str] = {}
+    if not (upgraded and added and host.both(upgraded, added)):
+        kept = host.downgrade(upgraded)
+        gone = host.remove(added)
+        if kept and added:  # what was in the way may be gone now
+            kept = host.downgrade([row for row in upgraded if row["name"] in kept])
     for record in records:
         record.path.unlink(missing_ok=True)
     result["kept"] = [f"package {name} ({why})" for name, why in sorted({**gone, **kept}.items())]

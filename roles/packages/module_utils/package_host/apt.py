@@ -169,10 +169,37 @@ class Apt:
                 kept[attempt[0].partition("=")[0]] = "others need the newer version"
         return kept
 
-    def _back(self, words: list[str], how: str) -> Done:
-        return self._get(how, "--no-install-recommends", "--allow-downgrades",
+    def _back(self, words: list[str], *how: str) -> Done:
+        return self._get(*how, "--no-install-recommends", "--allow-downgrades",
                          "-oDpkg::Options::=--force-confdef", "-oDpkg::Options::=--force-confold",
                          "install", *words)  # fmt: skip
+
+    def both(self, upgraded: list[Json], added: list[Json]) -> bool:
+        """Take all of it back in one transaction, if that touches nothing else: whether it did.
+
+        One by one an upgraded package is often in the way of another one, and every attempt reads
+        all package lists and builds boot files again.
+        """
+        if not self._fresh():
+            self.update()
+        words = {entry["name"]: self._older(entry) for entry in upgraded}
+        names = {entry["name"] for entry in added}
+        if not all(words.values()):
+            return False
+        options = ("-oAPT::Get::AutomaticRemove=false", "-oAPT::Get::Purge=true")
+        asked = [*(f"{name}={version}" for name, version in words.items()),
+                 *(f"{name}-" for name in sorted(names))]  # fmt: skip
+        done = self._back(asked, "--simulate", *options)
+        touched = {name for name, _, _ in PLANNED.findall(done.out)} - set(words)
+        if done.rc or touched or set(REMOVED.findall(done.out)) - names:
+            return False
+        self._allow_removal()
+        self._finish(self._back(asked, *options))
+        return True
+
+    def _allow_removal(self) -> None:
+        """The kernel that runs may be among the packages: the answer to what its package asks."""
+        self.shell.run("debconf-set-selections", stdin=RUNNING_KERNEL)
 
     def _older(self, entry: Json) -> str | None:
         """The version from before, else the newest one between it and ours."""
@@ -199,8 +226,7 @@ class Apt:
             self.shell.run("apt-mark", "auto", *needed)
             names = [name for name in names if name not in needed]
         if names:
-            # The kernel that runs may be among them: the answer to what its package asks.
-            self.shell.run("debconf-set-selections", stdin=RUNNING_KERNEL)
+            self._allow_removal()
             self._finish(self._get("-oAPT::Get::AutomaticRemove=false", "purge", *names))
         return kept
 

@@ -165,6 +165,10 @@ class Dnf:
             "removed": found["removed"] if mine else {},
         }
 
+    def both(self, upgraded: list[Json], added: list[Json]) -> bool:
+        """No command of dnf downgrades and removes in one transaction."""
+        return False
+
     def downgrade(self, entries: list[Json]) -> dict[str, str]:
         """Upgraded packages go back to the version from before: name to why one could not."""
         kept: dict[str, str] = {}
