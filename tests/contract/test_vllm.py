@@ -74,7 +74,9 @@ def engine(**given: Any) -> Json:
     return found
 
 
-def unit(gfx: str | None, *, simulated: bool = False, words: list[str] | None = None) -> list[list[str]]:
+def unit(
+    gfx: str | None, *, simulated: bool = False, words: list[str] | None = None
+) -> list[list[str]]:
     """The [Container] lines that the role renders."""
     definition = engine(inference_server_extra_args=words or [])["definition"]
     lines: list[list[str]] = server.inference_unit(
@@ -117,7 +119,11 @@ def test_the_real_parser_takes_what_is_rendered_and_refuses_what_is_removed(tmp_
     gone = sorted(name for name in parser.gone if name.startswith("--"))
     assert "--swap-space" in gone
     bad = [["tiny", name, *more] for name in gone for more in ([], ["1"])]
-    bad += [["tiny", "--dtype", "fp16"], ["tiny", "--max-num-seq-s", "1"], ["tiny", "--enforce-eager=1"]]
+    bad += [
+        ["tiny", "--dtype", "fp16"],
+        ["tiny", "--max-num-seq-s", "1"],
+        ["tiny", "--enforce-eager=1"],
+    ]
     said = answers([*good, *bad], tmp_path)
     assert said[: len(good)] == [None] * len(good)
     taken = [words for words, answer in zip(bad, said[len(good) :], strict=True) if answer is None]
@@ -150,8 +156,10 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module", params=["open", "key"])
-def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """vLLM with the role's own words and variables; only paths, address and port are this machine's."""
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """vLLM with the role's words and variables; paths, address and port are this machine's."""
     directory = tmp_path_factory.mktemp("contract")
     key = KEY if request.param == "key" else None
     lines = unit(None, simulated=True, words=SMALL)

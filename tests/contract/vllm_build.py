@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 INSIDE = Path(__file__).with_name("inside.py")
-# The CPU build of torch is on no public index of PyPI's: PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL leads to it.
+# PyPI has no CPU build of torch: PIP_FIND_LINKS leads to a directory or page that has one.
 TORCH = os.environ.get("STROKE_CONTRACT_TORCH", "2.13.0+cpu")
 # Their registry builds want CUDA; without them vLLM serves text all the same.
 LEFT_OUT = ("torchvision", "torchaudio", "torchcodec")
@@ -61,11 +61,13 @@ def environment() -> dict[str, str]:
 
 def _run(*words: str | Path, given: str = "") -> None:
     # uv reads its own names for what pip is told by these.
-    pip = {f"UV_{key}": os.environ[f"PIP_{key}"] for key in ("FIND_LINKS",) if f"PIP_{key}" in os.environ}
+    links = (
+        {"UV_FIND_LINKS": os.environ["PIP_FIND_LINKS"]} if "PIP_FIND_LINKS" in os.environ else {}
+    )
     trust = {"SSL_CERT_FILE": os.environ["PIP_CERT"]} if "PIP_CERT" in os.environ else {}
     done = subprocess.run(
         [os.fspath(word) for word in words], input=given, text=True, capture_output=True,
-        env=environment() | pip | trust,
+        env=environment() | links | trust,
     )  # fmt: skip
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, words[:6]))}: {done.stderr.strip()[-2000:]}")

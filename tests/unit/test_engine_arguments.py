@@ -1,4 +1,4 @@
-"""Arguments of engines: what is rendered, what users add, and the lists that both are checked against."""
+"""Arguments of engines: what is rendered, what users add, and the lists that both are held to."""
 
 from __future__ import annotations
 
@@ -167,7 +167,9 @@ def test_a_removed_argument_is_refused_for_an_unknown_version_too() -> None:
     (problem,) = problems("--swap-space", "4", image=OWN)
     assert problem["code"] == "STK-431" and "inference_server_engine_version" in problem["hint"]
     assert problems("--swap-space", "4", image=OWN, engine_version="0.17.1") == []
-    assert problems("--max-num-seq", "4", image=OWN, engine_version="0.29.0")[0]["code"] == "STK-430"
+    assert (
+        problems("--max-num-seq", "4", image=OWN, engine_version="0.29.0")[0]["code"] == "STK-430"
+    )
 
 
 def test_a_tag_tells_the_version() -> None:

@@ -1,6 +1,7 @@
 """An engine's command line against its own parser: what it accepts, refuses, and has removed.
 
-The catalogue's section engine_arguments is made from the real parsers: tests/contract/parser_list.py.
+The catalogue's section engine_arguments is made from the real parsers by
+tests/contract/parser_list.py.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Parser:
         return flag, [value, *values] if equals else values
 
     def entry(self, flag: str) -> Json | None:
-        """The entry of a flag. Both engines read _ as -; vLLM reads --a.b as a part of --a's JSON."""
+        """The entry of a flag: both engines read _ as -, and vLLM --a.b as a part of --a's JSON."""
         plain = flag.replace("_", "-") if flag.startswith("--") else flag
         if re.match(r"-O\d?$|-O\.", flag) and "--compilation-config" in self.flags:
             return {"flag": flag, "value": "optional"}  # vLLM's parser rewrites it first
@@ -106,9 +107,11 @@ def _value_problem(entry: Json, flag: str, given: list[str]) -> str | None:
     if len(given) > 1 and kind != "many":
         return f"{flag} takes one value and has {len(given)}"
     # A part of a JSON value is not one of the whole value's choices.
-    choices = None if "." in flag else entry.get("choices")
+    choices: list[str] = [] if "." in flag else entry.get("choices", [])
     wrong = [value for value in given if choices and value not in choices]
-    return f"{flag} cannot be {wrong[0]!r:.40}; it is one of {', '.join(choices)}" if wrong else None
+    return (
+        f"{flag} cannot be {wrong[0]!r:.40}; it is one of {', '.join(choices)}" if wrong else None
+    )
 
 
 def _problem(code: str, what: str, hint: str, sure: bool = True) -> Json:
@@ -117,7 +120,9 @@ def _problem(code: str, what: str, hint: str, sure: bool = True) -> Json:
 
 def _unknown(parser: Parser, name: str, where: str, among: Iterator[str], sure: bool) -> Json:
     near = difflib.get_close_matches(name, sorted(set(among)), n=3, cutoff=0.6)
-    hint = f"did you mean {', '.join(near)}?" if near else f"{parser.engine}'s own help has them all"
+    hint = (
+        f"did you mean {', '.join(near)}?" if near else f"{parser.engine}'s own help has them all"
+    )
     what = f"{name} {where}: {parser.engine} {parser.version} does not know it"
     return _problem("STK-430", what, hint, sure)
 
