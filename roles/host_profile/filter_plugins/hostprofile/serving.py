@@ -24,13 +24,16 @@ def _of_tag(catalog: Json, repository: str, tag: str) -> Json | None:
     """What an unlisted image's tag says of it."""
     for rule in catalog["image_tags"]:
         seen = re.search(rule["tag"], tag) if rule["repository"] == repository else None
+        engine = re.search(rule["version"], tag) if seen else None
+        version = engine[1] if engine else None
         if seen and not rule["releases"]:
-            return {"rocm": seen[1], "command": rule["command"], "gfx": None, "checked": True}
+            return {"rocm": seen[1], "command": rule["command"], "gfx": None, "checked": True,
+                    "version": version}  # fmt: skip
         for release in rule["releases"] if seen else []:
             if meets(seen[1] if seen else None, release["from"], "upstream"):
                 known = release["rocm"] is not None
                 return {"rocm": release["rocm"], "command": rule["command"], "gfx": None,
-                        "checked": known}  # fmt: skip
+                        "checked": known, "version": version}  # fmt: skip
     return None
 
 
@@ -135,6 +138,7 @@ def choose_engine(catalog: Json, gfx: Json, stable: bool, found: Findings) -> Js
         "image": named,
         "image_archive": archive,
         "image_rocm": (image or {}).get("rocm"),
+        "version": settings.get("inference_server_engine_version") or (image or {}).get("version"),
     }
 
 
