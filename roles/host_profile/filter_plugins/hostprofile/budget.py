@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from . import recipes, words
+from . import recipes
 from .findings import gib
 from .pool import GIB, Pool
 
@@ -36,7 +36,8 @@ def utilisation(pool: Pool, rule: Json, share: float = 1.0) -> float:
     Where the driver may count more than there is to take, the part is of the larger sum.
     """
     safe = pool.least / pool.most if pool.most else 0.0
-    return math.floor(min(rule["utilisation"], safe) * share * 100 + 1e-9) / 100
+    part = min(float(rule["utilisation"]), safe) * share
+    return math.floor(part * 100 + 1e-9) / 100
 
 
 def _spread(rule: Json, recipe: Json, pool: Pool, asked: float | None) -> list[int]:
@@ -111,8 +112,7 @@ def budget(
     part = min(part, 1.0)
     asked = _number(given, rule, "tensor_parallel")
     splits = [
-        _on(gpus, part, pool, recipe, rule, given)
-        for gpus in _spread(rule, recipe, pool, asked)
+        _on(gpus, part, pool, recipe, rule, given) for gpus in _spread(rule, recipe, pool, asked)
     ]
     wanted = min(recipe["context"], rule["context_wanted"])
     enough = [split for split in splits if split["tokens"] * rule["context_share"] >= wanted]
@@ -151,7 +151,7 @@ def nothing(note: str) -> Json:
 
 
 def without_recipe(catalog: Json, pool: Pool, model: str, engine: str, given: Json) -> Json:
-    """A model that the catalogue does not know: only the part of the memory is set, not the rest."""
+    """A model that the catalogue does not know: only the part of the memory is set."""
     result = nothing(
         f"the catalogue has no recipe for {model}: context and requests in flight are left to "
         f"{engine}; models.yml in host_profile_catalog_dir can describe it"

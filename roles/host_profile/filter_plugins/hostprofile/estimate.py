@@ -61,7 +61,7 @@ def speed(
             seconds += case["overhead_ms"][overhead] / 1000
             seconds += case["parallel_ms"] / 1000 if gpus > 1 else 0
             seconds += (streams - 1) * (case["sequence_ms"] or 0) / 1000
-        return streams / seconds
+        return float(streams / seconds)
 
     return {
         "low": round(total("least", "most"), 2),

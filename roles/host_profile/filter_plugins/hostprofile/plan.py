@@ -156,9 +156,7 @@ def _settle(engine: Json, done: Json, drops: set[str], aliases: Json, found: Fin
         found.reasons["budget"] = done["note"]
 
 
-def _judge(
-    done: Json, pool: Pool, recipe: Json, engine: str, gfx: Json, found: Findings
-) -> None:
+def _judge(done: Json, pool: Pool, recipe: Json, engine: str, gfx: Json, found: Findings) -> None:
     result = done["budget"]
     for entry in recipes.drawbacks(recipe, gfx["name"]):
         found.warn(
@@ -166,6 +164,14 @@ def _judge(
             f"{recipe['id']} on {gfx['name']}: the GPU {entry['what']}",
             f"other weights of {recipe['family']}: stroke catalog models ({entry['source']})",
         )
+    if engine not in recipe["engines"]:
+        found.refuse(
+            "STK-437",
+            f"{recipe['id']} is for {' and '.join(recipe['engines'])}, not for {engine}",
+            f"inference_server_engine: {recipe['engines'][0]}, or other weights of "
+            f"{recipe['family']}: stroke catalog models",
+        )
+        return
     small = any(refusal["code"] == "STK-412" for refusal in found.refusals)
     if not result["recipe"] or small:
         return
@@ -189,6 +195,13 @@ def _judge(
 def fits_context(result: Json) -> bool:
     """Whether a single request of the longest allowed length has room in the KV cache."""
     return bool(result["context"] <= result["kv_tokens"])
+
+
+def room(result: Json, context: int) -> int:
+    """Requests of so many tokens that the KV cache holds; no length given: as the engine is set."""
+    if not result["recipe"] or not result["fits"]:
+        return 0
+    return int(result["kv_tokens"] // context) if context else int(result["sequences"])
 
 
 def misfit(result: Json, pool: Pool, recipe: Json) -> str:
