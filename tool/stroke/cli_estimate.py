@@ -10,6 +10,7 @@ from .cli_options import Become, Extra, Json, Limit
 
 
 def estimate(
+    ctx: typer.Context,
     model: Annotated[
         str,
         typer.Argument(metavar="MODEL", help="A model of the catalogue: stroke catalog models."),
@@ -69,4 +70,4 @@ def estimate(
         context=context,
         concurrency=concurrency,
     )
-    raise typer.Exit(int(run(question, as_json=as_json)))
+    raise typer.Exit(int(run(question, as_json=as_json, backend=ctx.obj)))

@@ -14,6 +14,7 @@ from .errors import Exit, Problem, StrokeError
 from .estimate_targets import Target, everywhere, of_name, of_profile
 from .options import Options
 from .report import Run, worst
+from .runner import Backend, RunnerBackend
 from .session import Session
 
 Json = dict[str, Any]
@@ -163,28 +164,31 @@ def document(question: Question, recipe: Json, answers: list[Answer], problems: 
     }
 
 
-def _targets(known: Json, question: Question) -> tuple[list[Target], list[Json], Exit, bool]:
+def _targets(
+    known: Json, question: Question, backend: Backend | None
+) -> tuple[list[Target], list[Json], Exit, bool]:
     """Targets, problems of hosts, the exit code of the look, and whether it is every GPU."""
     if question.gpu:
         target = of_name(known, question.gpu, question.memory_gib, question.gpus)
         return [target], [], Exit.OK, False
     if question.hosts:
-        return (*_of_hosts(known, question), False)
+        return (*_of_hosts(known, question, backend or RunnerBackend()), False)
     facts = role_code.facts(Path("/"), known, getpass.getuser())
     here = of_profile(known, "this machine", role_code.profile(facts, known))
     return ([here], [], Exit.OK, False) if here else (everywhere(known), [], Exit.OK, True)
 
 
-def _of_hosts(known: Json, question: Question) -> tuple[list[Target], list[Json], Exit]:
+def _of_hosts(
+    known: Json, question: Question, backend: Backend
+) -> tuple[list[Target], list[Json], Exit]:
     from .console import Console
-    from .runner import RunnerBackend
 
     # The model that a host has now does not matter, and must not refuse the look at it.
     options = Options(
         hosts=question.hosts, limit=question.limit, ask_become_pass=question.ask_become_pass,
         extra_vars=(*question.extra_vars, "inference_server_model="),
     )  # fmt: skip
-    run, code = Survey("inspect", options, RunnerBackend(), Console()).look()
+    run, code = Survey("inspect", options, backend, Console()).look()
     targets, problems = [], []
     for host in run.hosts.values():
         target = of_profile(known, host.name, host.profile)
@@ -209,7 +213,7 @@ def _answers(known: Json, question: Question, recipe: Json, targets: list[Target
                 raise
 
 
-def estimate(question: Question, *, as_json: bool) -> Exit:
+def estimate(question: Question, *, as_json: bool, backend: Backend | None = None) -> Exit:
     """Run the command: 0 it fits, 5 it does not fit somewhere, 2 nobody knows model or GPU."""
     from . import estimate_view as view
     from .console import Console
@@ -217,7 +221,7 @@ def estimate(question: Question, *, as_json: bool) -> Exit:
     console = Console(as_json=as_json)
     known = role_code.catalog()
     recipe = recipe_of(known, question.model)
-    targets, problems, code, overview = _targets(known, question)
+    targets, problems, code, overview = _targets(known, question, backend)
     answers = list(_answers(known, question, recipe, targets, overview))
     misfits = [] if overview else [one for one in answers if not one.fits]
     code = worst([code, Exit.REFUSED if misfits else Exit.OK])
