@@ -24,12 +24,8 @@ def rows() -> list[str]:
         )  # fmt: skip
         what = f"{row['gpu']}, {row['model']}" + (f", {streams} requests" if streams > 1 else "")
         figures = ", ".join(f"{figure:g}" for figure in row["tokens_per_s"])
-        cells = (
-            what,
-            row["case"],
-            figures,
-            *(f"{band[k]:.1f}" for k in ("low", "expected", "high")),
-        )
+        bands = (f"{band[key]:.1f}" for key in ("low", "expected", "high"))
+        cells = (what, row["case"], figures, *bands)
         found.append(f"| {' | '.join(cells)} |")
     return found
 

@@ -44,7 +44,7 @@ def row(found: Json, step: str) -> int:
     return next(int(line["bytes"]) for line in found["table"] if line["step"] == step)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(EVERY, RAM, st.integers(0, 512 * GIB))
 def test_an_engine_on_shared_memory_leaves_the_system_its_part(
     model: str, ram: int, carveout: int
@@ -56,7 +56,7 @@ def test_an_engine_on_shared_memory_leaves_the_system_its_part(
     assert most + place.reserve + place.service <= ram + carveout or place.limit == 0
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(EVERY, st.integers(GIB, 512 * GIB), st.integers(1, 8))
 def test_the_parts_are_never_more_than_the_whole(model: str, size: int, gpus: int) -> None:
     found = of(model, own(size, gpus))
@@ -71,7 +71,7 @@ def test_the_parts_are_never_more_than_the_whole(model: str, size: int, gpus: in
         assert found["arguments"] == []
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(EVERY, RAM, RAM, st.booleans())
 def test_more_memory_is_never_worse(model: str, one: int, other: int, unified: bool) -> None:
     less, more = (
@@ -85,7 +85,7 @@ def test_more_memory_is_never_worse(model: str, one: int, other: int, unified: b
         assert less["sequences"] <= more["sequences"]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(EVERY, st.lists(st.floats(0.05, 0.5), min_size=2, max_size=5))
 def test_services_that_share_a_memory_do_not_take_more_than_one(
     model: str, shares: list[float]
@@ -111,7 +111,8 @@ def test_a_carve_out_that_the_driver_may_count_twice_is_not_taken_twice() -> Non
 
 
 @pytest.mark.parametrize(
-    ("size_gib", "gpus", "spread"), [(192, 1, 1), (96, 4, 1), (80, 4, 2), (48, 4, 2), (32, 4, 4), (32, 8, 4)]
+    ("size_gib", "gpus", "spread"),
+    [(192, 1, 1), (96, 4, 1), (80, 4, 2), (48, 4, 2), (32, 4, 4), (32, 8, 4)],
 )
 def test_a_model_is_spread_over_as_few_gpus_as_hold_it(
     size_gib: int, gpus: int, spread: int
@@ -164,7 +165,7 @@ SPELT = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=30)
 @given(st.lists(SPELT, max_size=4))
 def test_what_the_user_says_is_not_said_again(chosen: list[list[str]]) -> None:
     extra = [word for group in chosen for word in group]

@@ -136,7 +136,7 @@ def test_this_machine_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-def test_hosts_are_looked_at_and_their_own_model_does_not_matter(home: Path) -> None:  # noqa: F811
+def test_hosts_are_looked_at_and_their_own_model_does_not_matter(home: Path) -> None:
     hosts = {"halo": "strix-halo-ubuntu-26.04", "card": "rx-9070-xt-fedora-44"}
     plays = [event("playbook_on_start", "")]
     plays += [published(name, {"profile": resolved(case)}) for name, case in hosts.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.facts import strix_halo
+from tests.unit.playing import ROOT
 from tests.unit.plugins import plugin
 from tests.unit.test_catalog import SHIPPED
 
@@ -70,6 +72,15 @@ def test_most_measurements_are_near_what_is_expected() -> None:
         expected = predicted(row)["expected"]
         near += any(abs(figure / expected - 1) <= 0.2 for figure in row["tokens_per_s"])
     assert near / len(MEASURED) >= 0.85
+
+
+def test_the_page_has_the_table_that_its_command_prints() -> None:
+    """Mend with: .venv/bin/python docs/estimate.py"""
+    docs = ROOT / "docs"
+    page = (docs / "estimate.md").read_text(encoding="utf-8")
+    rows = runpy.run_path(str(docs / "estimate.py"))["rows"]()
+    assert len(rows) == len(MEASURED)
+    assert "\n".join(rows) in page
 
 
 def test_14b_in_16_bits_on_strix_halo_is_told_six_to_nine_and_not_twenty() -> None:

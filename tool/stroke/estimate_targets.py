@@ -75,7 +75,11 @@ def of_product(known: Json, board: Json, memory_gib: int | None, gpus: int) -> T
         raise StrokeError(first["what"], code=first["code"], hint=first["hint"])
     size = f"{ram // GIB} GiB of RAM" if shared else f"{vram // GIB} GiB"
     many = f"{gpus} x " if gpus > 1 else ""
-    note = "" if memory_gib or not shared else "say how much RAM the machine has with --memory GIB"
+    note = (
+        ""
+        if memory_gib or not shared
+        else f"{USUAL_RAM_GIB} GiB is a guess; say how much RAM the machine has with --memory GIB"
+    )
     return Target(
         name=f"{many}{board['name'] or gfx['product']} ({board['gfx']}), {size}",
         gfx=gfx,

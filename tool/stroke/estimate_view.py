@@ -123,8 +123,11 @@ def _certainty(speed: Json) -> list[RenderableType]:
     confidence = speed["confidence"]
     grid.add_row("  confidence", Text(confidence, style=CONFIDENCE.get(confidence, "")))
     single = speed["single"]
-    grid.add_row("  above", f"{rounded(single['high'])} tok/s: a smaller model, or speculation")
-    grid.add_row("  below", f"{rounded(speed['suspicious_below'])} tok/s: something is wrong "
+    grid.add_row(
+        "  faster than",
+        f"{rounded(single['high'])} tok/s: it is a smaller model, or speculative decoding",
+    )
+    grid.add_row("  slower than", f"{rounded(speed['suspicious_below'])} tok/s: something is wrong "
                  "(image, arguments, power mode)")  # fmt: skip
     return [Text("How sure", style=HEAD), grid]
 

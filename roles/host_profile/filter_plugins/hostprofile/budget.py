@@ -247,7 +247,7 @@ def _seen(pool: Pool, rule: Json) -> str:
     if pool.kind == "vram":
         return "the driver keeps the rest" if rule["visible"] < 1 else "all of it"
     if pool.most > pool.least:
-        return f"the larger of limit and carve-out, or {gib(pool.most)}, their sum"
+        return f"the larger of limit and carve-out; or both, {gib(pool.most)}, by its driver"
     return "the GTT limit"
 
 

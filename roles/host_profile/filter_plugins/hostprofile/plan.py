@@ -50,12 +50,14 @@ def consider(
     *,
     simulated: bool = False,
     extra: list[str] | None = None,
+    share: float = 1.0,
     context: int = 0,
     streams: int = 1,
 ) -> Json:
     """`budget`, `estimate` and `alternatives` (where it does not fit) of one model.
 
-    `engine` is the engine part of a profile; `extra` are the user's own arguments.
+    `engine` is the engine part of a profile; `extra` are the user's own arguments; `share` is the
+    part of the memory (0 to 1) that this service has, where several share it.
     """
     name, definition = engine["name"], engine["definition"]
     rule = rule_of(catalog, name, pool)
@@ -63,7 +65,9 @@ def consider(
     given = words.given(extra or [], aliases)
     special = variant(definition, gfx["name"], False)
     ceiling = words.given(special.get("arguments", []), aliases)
-    found = budget(catalog, pool, recipe, name, given=given, ceiling=ceiling)
+    found = budget(
+        catalog, pool, recipe, name, share=share, given=given, ceiling=ceiling
+    )
     flags = rule["flags"] if rule else {}
     speed = None
     if found["recipe"]:
