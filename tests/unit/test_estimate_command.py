@@ -71,6 +71,7 @@ def test_a_gpu_is_known_by_many_names(name: str, product: str) -> None:
         ["Qwen/Qwen3-8B", "--gpu", "gtx1080"],
         ["Qwen/Qwen3-8B", "--gpu", "gfx906"],
         ["Qwen/Qwen3-8B", "--gpu", "gfx1151", "--engine", "llamacpp"],
+        ["Qwen/Qwen3-8B", "--gpu", "gfx1030"],
     ],
 )
 def test_what_nobody_knows_is_said_with_a_way_out(words: list[str]) -> None:
@@ -125,6 +126,7 @@ def test_a_machine_without_a_gpu_is_told_of_others(monkeypatch: pytest.MonkeyPat
     assert answer.exit_code == Exit.OK
     assert "no AMD GPU" in answer.stderr
     assert "gfx1151" in answer.stdout and "gfx942" in answer.stdout
+    assert "gfx1030" not in answer.stdout  # no image of vLLM has code for it
 
 
 def test_this_machine_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,16 +94,25 @@ def _near(known: Json, name: str) -> list[str]:
     return [ids[one] for one in near[:3]]
 
 
+def _engine(known: Json, question: Question, recipe: Json, target: Target) -> str:
+    """The engine that can load the weights and has an image for the GPU."""
+    gfx = target.gfx["name"]
+    made = {image["engine"] for image in known["images"] if gfx in image["gfx"]}
+    usual = sorted(recipe["engines"], key=lambda name: name != target.gfx["engine"])
+    wanted = question.engine or next((name for name in usual if name in made), usual[0])
+    if wanted not in recipe["engines"]:
+        what = f"{recipe['id']} is for {' and '.join(recipe['engines'])}, not for {wanted}"
+    elif wanted not in made:
+        what = f"{recipe['id']} is for {wanted}, which has no image with code for {gfx}"
+    else:
+        return wanted
+    hint = f"other weights of {recipe['family']}, by engine: stroke catalog models"
+    raise StrokeError(what, code="STK-438", hint=hint)
+
+
 def answer(known: Json, question: Question, recipe: Json, target: Target) -> Answer:
     """The budget and the speed of a model on one target."""
-    wanted = question.engine or str(target.gfx["engine"])
-    if not question.engine and wanted not in recipe["engines"]:
-        wanted = recipe["engines"][0]
-    if wanted not in recipe["engines"]:
-        raise StrokeError(
-            f"{recipe['id']} is for {' and '.join(recipe['engines'])}, not for {wanted}",
-            code="STK-438", hint="weights by engine: stroke catalog models",
-        )  # fmt: skip
+    wanted = _engine(known, question, recipe, target)
     plan = role_code.decisions("hostprofile.plan")
     done = plan.consider(
         known, target.pool, recipe, {"name": wanted, "definition": known["engines"][wanted]},
