@@ -85,9 +85,25 @@ def brief(result: Json) -> Json:
         engine = result["engine"]
         image = engine and (engine["image"] or engine["definition"]["image"])
         told["image"] = image.rsplit("/", 1)[-1] if image else None
+        told |= serves(result)
     if result["catalog_overridden"]:
         told["catalog_overridden"] = result["catalog_overridden"]
     return {key: value for key, value in told.items() if value not in (None, [])}
+
+
+def serves(result: Json) -> Json:
+    """The model of a profile, what its memory allows, and how fast one request is."""
+    budget, speed = result["budget"] or {}, result["estimate"]
+    told: Json = {"model": result["model"].get("name") or None}
+    if budget.get("recipe") and budget["fits"]:
+        told["budget"] = (
+            f"{budget['utilisation']:.2f} of {budget['gpus']} GPU, {budget['context']} tokens "
+            f"x {budget['sequences']}"
+        )
+    elif budget.get("recipe"):
+        told["budget"] = f"lacks {budget['missing_bytes'] / GIB:.1f} GiB"
+    told["tok_s"] = f"{speed['single']['low']} to {speed['single']['high']}" if speed else None
+    return told
 
 
 def words(result: Json) -> str:

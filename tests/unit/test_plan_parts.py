@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stroke import plan_parts, views
+from stroke import plan_parts, results, views
 from stroke.report import Change, HostRun, Run
 
 from tests.unit.facts import GIB, strix_halo
 from tests.unit.plugins import plugin
+from tests.unit.profile_cases import resolved
 from tests.unit.test_console import drawn, planned
 
 MIB = 2**20
@@ -111,3 +112,21 @@ def test_a_plan_of_a_playbook_that_knows_no_sizes_is_shown_too() -> None:
 
 def test_a_narrow_screen_is_enough() -> None:
     assert max(len(line) for line in lines(host(change(), IMAGE, MODEL), width=80)) <= 80
+
+
+def test_the_memory_is_shown_step_by_step_with_the_expected_speed() -> None:
+    profile = resolved("strix-halo-qwen2.5-14b")
+    one = replace(host(IMAGE), profile=profile)
+    shown = lines(one)
+    start = shown.index("Memory for Qwen/Qwen2.5-14B-Instruct")
+    text = "\n".join(shown[start:])
+    for row in profile["budget"]["table"]:
+        assert row["step"] in text
+    assert "6.0 to 8.7 tok/s" in text and "stroke estimate Qwen/Qwen2.5-14B-Instruct" in text
+    inspected = "\n".join(drawn(results.inspected(Run(hosts={one.name: one})), 100))
+    assert "--gpu-memory-utilization" in inspected and "108.0 GiB" in inspected
+
+
+def test_a_model_without_a_recipe_says_so_in_the_plan() -> None:
+    shown = lines(replace(host(IMAGE), profile=resolved("strix-halo-unknown-model")))
+    assert any("no recipe for someone/unheard-of" in line for line in shown)

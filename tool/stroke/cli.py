@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .cli_estimate import estimate
 from .cli_options import (
     CONTEXT,
     PASSED,
@@ -38,6 +39,7 @@ app = typer.Typer(
     context_settings=CONTEXT,
 )
 app.add_typer(sandbox, name="sandbox")
+app.command(context_settings=CONTEXT)(estimate)
 
 
 def _version(wanted: bool) -> None:

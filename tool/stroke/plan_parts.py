@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -30,6 +30,41 @@ def reboot(changes: Sequence[Change]) -> list[RenderableType]:
     if arguments:
         lines.append(f"sets {', '.join(text.clean(name) for name in arguments)}")
     return [Text("At the reboot", style=HEAD), *(Text(f"  {line}") for line in lines)]
+
+
+def budget(host: HostRun) -> list[RenderableType]:
+    """The model's memory step by step, and how fast it is going to be; nothing without a model."""
+    found = host.profile.get("budget")
+    if not isinstance(found, Mapping) or not (found.get("table") or found.get("note")):
+        return []
+    model = text.clean(found.get("recipe") or "")
+    parts: list[RenderableType] = [Text(f"Memory for {model}" if model else "Memory", style=HEAD)]
+    parts.append(memory_steps(found))
+    speed = host.profile.get("estimate")
+    if isinstance(speed, Mapping):
+        band = speed["single"]
+        parts.append(Text(
+            f"  one request: {band['low']:.1f} to {band['high']:.1f} tok/s expected; "
+            f"stroke estimate {model} explains it"
+        ))  # fmt: skip
+    return parts
+
+
+def memory_steps(found: Mapping[str, Any]) -> RenderableType:
+    """A budget as a table, with why the engine does not get its arguments where it does not."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True, justify="right")
+    grid.add_column(overflow="fold")
+    for row in _mappings(found.get("table")):
+        size, words = row.get("bytes"), text.clean(row.get("text") or "")
+        shown = f"{size / 2**30:.1f} GiB" if isinstance(size, int) else words
+        style = "cyan" if words else "red" if row.get("step") == "missing" else ""
+        why = Text(text.clean(row.get("reason") or ""), style="dim")
+        step = Text(f"  {text.clean(row.get('step') or '')}", style=style)
+        grid.add_row(step, Text(shown, style=style), why)
+    note = text.clean(found.get("note") or "")
+    return Group(grid, Text(f"  {note}")) if note else grid
 
 
 def downloads(host: HostRun) -> list[RenderableType]:

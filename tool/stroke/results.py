@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from . import text, views
+from . import plan_parts, text, views
 from .errors import Exit
 from .report import HostRun, Run
 
@@ -188,6 +188,7 @@ def inspected(run: Run) -> RenderableType:
             if key in ("memory", "kernel", "firmware", "boot", "rocm", "runtime", "engine", "model")
         }
         parts += views.mapping(values)
+        parts += plan_parts.budget(host)
         reasons = host.profile.get("reasons")
         if isinstance(reasons, dict) and reasons:
             parts.append(Text("  because:"))

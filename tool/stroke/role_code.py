@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Iterable
 from functools import cache
@@ -36,6 +37,12 @@ def _load(role: str, kind: str, name: str) -> ModuleType:
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
+
+
+def decisions(name: str) -> Any:
+    """A module of the package `hostprofile`, which decides what is good for a host."""
+    _load("host_profile", "filter_plugins", "host_profile")
+    return importlib.import_module(name)
 
 
 @cache

@@ -70,6 +70,7 @@ def plan(run: Run, *, diff: bool = False) -> RenderableType:
         if len(run.hosts) > 1:
             parts.append(Text(f"{', '.join(hosts)}:", style="bold"))
         parts += changes(host.changes or (), diff=diff)
+        parts += plan_parts.budget(host)
         parts += plan_parts.reboot(host.changes or ())
         parts += plan_parts.downloads(host)
         parts += plan_parts.room([run.hosts[name] for name in hosts])

@@ -172,6 +172,19 @@ def dangling(catalog: Json) -> Iterator[str]:
                 if key in entry and entry[key] not in known["versions"]:
                     what = entry.get("flag") or entry["names"][0]
                     yield f"engine_arguments[{name}].{what}: {entry[key]} is not in versions"
+    for model in catalog["models"]:
+        yield from check(f"models[{model['id']}]", "engines", model["engines"])
+        for row in model.get("bad", []):
+            yield from check(f"models[{model['id']}].bad", "gfx", row["gfx"])
+    for rule in catalog["serving_budgets"]:
+        yield from check(f"serving_budgets[{rule['id']}]", "engines", rule["engine"])
+    for case in catalog["roofline_cases"]:
+        where, match = f"roofline_cases[{case['id']}]", case["match"]
+        yield from check(where, "engines", match["engine"])
+        yield from check(where, "gfx", match.get("gfx", []))
+        yield from check(where, "kind", match.get("kind", []))
+    for row in catalog["roofline_measurements"]:
+        yield from check(f"roofline_measurements[{row['id']}]", "roofline_cases", row["case"])
     yield from _bad_patterns(catalog)
 
 

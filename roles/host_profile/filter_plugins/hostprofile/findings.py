@@ -18,6 +18,7 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     "inference_server_engine_version": str,
     "inference_server_extra_args": list,
     "inference_server_extra_env": dict,
+    "inference_server_gpus": list,
     "inference_server_image": str,
     "inference_server_image_archive": str,
     "inference_server_model": str,
@@ -35,6 +36,7 @@ TYPES: dict[str, type | tuple[type, ...]] = {
 # Lists of plain words, and lists of tables with their required key.
 ELEMENTS: dict[str, str | None] = {
     "boot_params_extra_args": None,
+    "inference_server_gpus": None,
     "model_store_models": "name",
     "rocm_packages": "name",
 }

@@ -18,8 +18,9 @@ from .gpus import choose_gpus
 from .kernel import choose_kernel
 from .known import warn_of_known
 from .memory import budget
+from .plan import serve
 from .rocm import choose_rocm
-from .serving import choose_engine, choose_model
+from .serving import choose_engine
 
 Json = dict[str, Any]
 
@@ -50,8 +51,9 @@ def _values(
         "archive_factor": catalog["container_runtime"]["archive_factor"],
     }
     values["engine"] = choose_engine(catalog, gfx, kernel["stable"], found)
-    engine = values["engine"]
-    values["model"] = choose_model(engine["definition"], found) if engine else {}
+    values |= {"model": {}, "budget": None, "estimate": None}
+    if values["engine"]:
+        serve(catalog, gfx, values["memory"], serving, values["engine"], found)
     warn_of_community(host, catalog, distribution, gfx, found)
     warn_of_known(host, catalog, gfx, values, found)
     _warn_of_driver(host, gfx, found)

@@ -142,10 +142,14 @@ def choose_engine(catalog: Json, gfx: Json, stable: bool, found: Findings) -> Js
     }
 
 
-def choose_model(definition: Json, found: Findings) -> Json:
-    """The model that is served, with the model store that has it."""
+def choose_model(definition: Json, found: Findings, default: str = "") -> Json:
+    """The model that is served, with the model store that has it.
+
+    Where the user names none it is `default`, or else the engine's own.
+    """
     settings = found.settings
-    model = str(settings.get("inference_server_model") or definition["default_model"])
+    named = settings.get("inference_server_model") or default
+    model = str(named or definition["default_model"])
     store = [dict(entry) for entry in settings.get("model_store_models") or []]
     served = next((entry for entry in store if entry["name"] == model), None)
     if served is None and "/" in model:
