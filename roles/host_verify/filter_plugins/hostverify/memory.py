@@ -127,7 +127,7 @@ def container(evidence: Json, service: Json, judge: Judge) -> Iterator[Json]:
     planned = memory["pages"] * memory["page_size"]
     sizes = inside["device_bytes"]
     good = bool(sizes) and max(sizes) >= planned
-    hint = "stroke provision: kernels before 6.16.9 offer the carve-out only; a carve-out larger than the GTT wins too"
+    hint = "stroke provision: an old kernel offers the carve-out only, and a carve-out larger than the GTT wins"
     if not sizes:
         hint = "is /sys/class/kfd masked in the container? stroke provision"
     yield judge.check("V206", good, f"{planned} bytes or more", f"{listed(sizes)} bytes", hint)
