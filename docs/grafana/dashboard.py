@@ -59,7 +59,10 @@ def targets(queries: list[tuple[str, str]], form: str = "time_series") -> list[J
 
 def steps(*pairs: tuple[float | None, str]) -> Json:
     """Thresholds: from a value on, a colour."""
-    return {"mode": "absolute", "steps": [{"value": value, "color": color} for value, color in pairs]}
+    return {
+        "mode": "absolute",
+        "steps": [{"value": value, "color": color} for value, color in pairs],
+    }
 
 
 def stat(title: str, expression: str, unit: str, about: str, limits: Json | None = None,
@@ -69,7 +72,7 @@ def stat(title: str, expression: str, unit: str, about: str, limits: Json | None
     return {
         "type": "stat", "title": title, "description": about, "datasource": SOURCE,
         "targets": targets([(expression, "")]),
-        "fieldConfig": {"defaults": {"unit": unit, "thresholds": limits, "noValue": "–",
+        "fieldConfig": {"defaults": {"unit": unit, "thresholds": limits, "noValue": "-",
                                      "color": {"mode": "thresholds"}, **more}, "overrides": []},
         "options": {"colorMode": "value", "graphMode": "area", "textMode": "value",
                     "justifyMode": "center", "reduceOptions": {"calcs": ["lastNotNull"]}},
@@ -202,7 +205,7 @@ def hardware() -> list[Json]:
         series("Power", [(by_chip(POWER), f"{slot} {{{{sensor}}}}")], "watt",
                "As the driver tells it; on an APU of the whole package."),
         series("Temperature", [(by_chip(f"node_hwmon_temp_celsius{{{HOST}}}"),
-               f"{slot} {{{{sensor}}}}")], "celsius", "Edge, and junction and memory where they are."),
+               f"{slot} {{{{sensor}}}}")], "celsius", "Edge; junction and memory where they are."),
         series("Clocks", [(by_chip(f"node_hwmon_freq_freq_mhz{{{HOST}}}"),
                f"{slot} {{{{sensor}}}}")], "suffix: MHz", "Throttling shows here first."),
         series("Tokens per joule", [(f"{GENERATED} / sum({by_chip(POWER)})", "generated")],

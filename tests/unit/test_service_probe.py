@@ -12,14 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.unit.trees import ROOT
+import tests.unit.trees  # noqa: F401  # makes the module's helpers importable
 
-import ansible.module_utils  # isort: skip
-
-ansible.module_utils.__path__.append(str(ROOT / "roles" / "host_verify" / "module_utils"))
-
-import service_probe  # isort: skip # noqa: E402
-from service_host import network, process, secrets  # isort: skip # noqa: E402
+import service_probe  # isort: skip
+from service_host import network, process, secrets  # isort: skip
 
 STATUS = """Name:\tserver
 Uid:\t{uid}\t{uid}\t{uid}\t{uid}
@@ -37,9 +33,7 @@ NONE = "0" * 16
 PTRACE = "0000000000080000"
 
 
-def add_process(
-    proc: Path, pid: int, group: str = "/machine.slice/one", **values: Any
-) -> Path:
+def add_process(proc: Path, pid: int, group: str = "/machine.slice/one", **values: Any) -> Path:
     """One process of a made-up /proc."""
     given = {"uid": 997, "effective": NONE, "bounding": NONE, "kept": 1, "seccomp": 2, **values}
     place = proc / str(pid)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.service_host import network, process, secrets
@@ -84,7 +84,7 @@ def properties(text: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
-def exposure(text: str) -> Optional[float]:
+def exposure(text: str) -> float | None:
     """The overall figure at the end of what `systemd-analyze security` prints."""
     found = re.search(r"Overall exposure level for \S+: (\d+(?:\.\d+)?)", text)
     return float(found[1]) if found else None
@@ -96,10 +96,12 @@ def described(text: str) -> dict[str, Any]:
         found = json.loads(text or "[]")
     except ValueError:
         return {}
-    return dict(found[0]) if isinstance(found, list) and found and isinstance(found[0], dict) else {}
+    return (
+        dict(found[0]) if isinstance(found, list) and found and isinstance(found[0], dict) else {}
+    )
 
 
-def user_of(name: str) -> Optional[dict[str, Any]]:
+def user_of(name: str) -> dict[str, Any] | None:
     """Name and id of the user whose rootless service it is."""
     import pwd
 
@@ -126,11 +128,15 @@ def probe(service: dict[str, Any], params: dict[str, Any], known: set[str]) -> d
         "the unit": run(["systemctl", *scope, "cat", unit], user),
         f"{runtime} inspect": inspected,
         "arguments of processes": process.command_lines(process.members(pid)) if pid else "",
-        "the journal": run(["journalctl", "--quiet", f"{field}={unit}", "-o", "cat", "-n", str(LINES)]),
+        "the journal": run(
+            ["journalctl", "--quiet", f"{field}={unit}", "-o", "cat", "-n", str(LINES)]
+        ),
     }
     return {
         "unit": properties(shown),
-        "exposure": exposure(run(["systemd-analyze", *scope, "--no-pager", "security", unit], user)),
+        "exposure": exposure(
+            run(["systemd-analyze", *scope, "--no-pager", "security", unit], user)
+        ),
         "container": container,
         "process": process.view(pid) if pid else {},
         "listening": network.listening(int(service["port"])),

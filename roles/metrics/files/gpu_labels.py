@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # Managed by stroke (role metrics); changes are overwritten. Remove with: stroke remove
-"""Write what node_exporter does not know of GPUs: which card and which sensor chip is which PCI slot.
+"""Write what node_exporter does not know of GPUs: which card and chip is which PCI slot.
 
 gpu_labels.py SYSFS DIRECTORY writes DIRECTORY/stroke_gpu.prom, whole or not at all.
 """

@@ -24,7 +24,14 @@ class Judge:
         self.service = service
 
     def check(
-        self, number: str, good: bool, wanted: object, found: object, hint: str, *, warn: bool = False
+        self,
+        number: str,
+        good: bool,
+        wanted: object,
+        found: object,
+        hint: str,
+        *,
+        warn: bool = False,
     ) -> Json:
         """A check that holds or does not; `warn`: not holding is a warning."""
         known = CHECKS[number]

@@ -6,7 +6,7 @@ from typing import Any
 
 Json = dict[str, Any]
 
-WILDCARD = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  compared, not bound
+WILDCARD = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 def _url(bind: str, port: int) -> str:
@@ -19,7 +19,10 @@ def services(given: list[Json], only: Json) -> list[Json]:
     """Every service with all that the probe needs; `only` describes it where there is just one."""
     found = []
     for entry in given or [only]:
-        service: Json = {**only, **{key: value for key, value in entry.items() if value is not None}}
+        service: Json = {
+            **only,
+            **{key: value for key, value in entry.items() if value is not None},
+        }
         name = str(service["name"])
         rootless = bool(service.get("rootless"))
         model = service.get("served_model_name") or service.get("model") or only["model"]

@@ -24,7 +24,7 @@ PROVISION = "stroke provision"
 def _addresses(container: Json) -> set[str]:
     host = container.get("HostConfig") or {}
     return {
-        binding.get("HostIp") or "0.0.0.0"  # noqa: S104  the wildcard is what is looked for
+        binding.get("HostIp") or "0.0.0.0"  # noqa: S104
         for bindings in (host.get("PortBindings") or {}).values()
         for binding in bindings or []
     }
@@ -44,8 +44,10 @@ def reach(service: Json, judge: Judge) -> Iterator[Json]:
         yield judge.check("V601", found == {bind}, only, said, PROVISION)
     listening = set(service["seen"].get("listening") or [])
     said = f"{listed(sorted(listening), 'nothing listens')} on port {service['port']}"
-    # A runtime that forwards by firewall rules alone holds no socket: then there is none to be wrong.
-    yield judge.check("V605", listening <= {bind}, only, said, f"ss -ltnp sport = :{service['port']}")
+    # A runtime that forwards by firewall rules alone holds no socket: none can be wrong then.
+    yield judge.check(
+        "V605", listening <= {bind}, only, said, f"ss -ltnp sport = :{service['port']}"
+    )
 
 
 def asked(service: Json, judge: Judge) -> Iterator[Json]:
@@ -71,9 +73,8 @@ def _excess(container: Json, host: Json) -> Iterator[str]:
         yield "privileged"
     dropped = {str(word).lower() for word in host.get("CapDrop") or []}
     bare = dropped & {"all", "cap_all"} and not host.get("CapAdd")
-    if container.get("EffectiveCaps") or container.get("BoundingCaps"):
-        yield "has capabilities"
-    elif "EffectiveCaps" not in container and not bare:  # docker does not tell the result
+    held = container.get("EffectiveCaps") or container.get("BoundingCaps")
+    if held or ("EffectiveCaps" not in container and not bare):  # docker does not tell the result
         yield "has capabilities"
     if not any("no-new-privileges" in option for option in host.get("SecurityOpt") or []):
         yield "may gain privileges"
@@ -113,7 +114,7 @@ def processes(service: Json, judge: Judge) -> Iterator[Json]:
         return
     masks = process["capabilities"]
     held = {name: mask for name, mask in masks.items() if int(mask, 16)}
-    found = listed(f"{name} {mask}" for name, mask in (held or masks).items())
+    found = listed(f"{name} {mask}" for name, mask in held.items())
     yield judge.check("V606", not held, "none", found, PROVISION)
     mode = process["seccomp"]
     found = {0: "no filter", 1: "strict mode", FILTERED: "a filter is active"}.get(mode, str(mode))

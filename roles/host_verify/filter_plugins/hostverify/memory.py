@@ -1,6 +1,6 @@
-"""How much memory the GPU may use, followed from the request down to the container.
+"""How much memory the GPU may use, from the request down to the container.
 
-Requested → configured on disk → live module parameter → GTT of the driver → what the container sees.
+Requested → configured on disk → live module parameter → GTT of the driver → the container.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def command_line(evidence: Json, judge: Judge) -> Iterator[Json]:
         if found != [argument]:
             wrong.append(f"{' '.join(found) or 'nothing'} in place of {argument}")
     if wanted:
-        found = "; ".join(wrong) or " ".join(wanted)
-        yield judge.check("V201", not wrong, " ".join(wanted), found, REBOOT)
+        said = "; ".join(wrong) or " ".join(wanted)
+        yield judge.check("V201", not wrong, " ".join(wanted), said, REBOOT)
 
 
 def _planned(evidence: Json) -> dict[str, int]:
@@ -127,7 +127,7 @@ def container(evidence: Json, service: Json, judge: Judge) -> Iterator[Json]:
     planned = memory["pages"] * memory["page_size"]
     sizes = inside["device_bytes"]
     good = bool(sizes) and max(sizes) >= planned
-    hint = "stroke provision: an old kernel offers the carve-out only, and a carve-out larger than the GTT wins"
+    hint = "stroke provision: an old kernel offers the carve-out only"
     if not sizes:
         hint = "is /sys/class/kfd masked in the container? stroke provision"
     yield judge.check("V206", good, f"{planned} bytes or more", f"{listed(sizes)} bytes", hint)

@@ -29,7 +29,9 @@ def _kernel(profile: Json, now: Json, judge: Judge) -> Json | None:
     good = state == "good" and asked is not False
     known = {"good": "good", "unstable": "below the floor for stability", "old": "too old"}
     made = f"{running['stream']} kernel" if running["stream"] else "kernel from elsewhere"
-    found = f"{running['release']} ({made}, version {running['version']}) is {known.get(state, state)}"
+    found = (
+        f"{running['release']} ({made}, version {running['version']}) is {known.get(state, state)}"
+    )
     floor = planned.get("install_floor") if asked is False else running["floor"]
     wanted = f"{floor} or newer, compared as {running['kind']} version"
     # Nothing better is to be had, or the user has lowered the floor: the run has warned of it.

@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 Json = dict[str, Any]
 
@@ -43,7 +43,7 @@ def listening(port: int, tables: tuple[str, ...] = TABLES) -> list[str]:
     return sorted(found)
 
 
-def _request(url: str, key: str, body: Optional[Json], seconds: float) -> tuple[int, bytes]:
+def _request(url: str, key: str, body: Json | None, seconds: float) -> tuple[int, bytes]:
     headers = {"Content-Type": "application/json"}
     if key:
         headers["Authorization"] = f"Bearer {key}"
@@ -63,14 +63,17 @@ def completion(url: str, key: str, body: Json, seconds: float) -> Json:
         code, raw = _request(f"{url}/v1/chat/completions", key, body, seconds)
         if code != 200:
             text = raw.decode("utf-8", "replace")[:200]
-            return {"status": code, "msg": f"HTTP status {code}: {text.replace(key, '') if key else text}"}
+            return {
+                "status": code,
+                "msg": f"HTTP status {code}: {text.replace(key, '') if key else text}",
+            }
         elapsed = round(time.monotonic() - began, 2)
         return {"status": code, "json": json.loads(raw), "elapsed": elapsed}
     except (OSError, ValueError) as problem:
         return {"status": None, "msg": str(getattr(problem, "reason", problem))}
 
 
-def without_key(url: str, seconds: float) -> Optional[int]:
+def without_key(url: str, seconds: float) -> int | None:
     """HTTP status that somebody without a key gets; None: no answer."""
     try:
         return _request(f"{url}/v1/models", "", None, seconds)[0]

@@ -1,4 +1,4 @@
-"""What the processes of a container really have, from /proc: not what was asked for on their behalf."""
+"""What the processes of a container really have, from /proc: not what was asked for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 Json = dict[str, Any]
 
@@ -47,16 +47,25 @@ def status(text: str) -> Json:
     }
 
 
+def group(text: str) -> str:
+    """Control group of a process from /proc/PID/cgroup; systemd's own where there are several."""
+    paths = {}
+    for line in text.splitlines():
+        _, controllers, path = line.split(":", 2)
+        paths[controllers] = path
+    return paths.get("name=systemd") or paths.get("") or ""
+
+
 def members(pid: int, proc: Path = PROC) -> list[int]:
     """Every process of the same control group, and of those below it."""
-    group = _text(proc / str(pid) / "cgroup").strip()
-    if not group or group.endswith("::/"):
+    whole = group(_text(proc / str(pid) / "cgroup"))
+    if whole in ("", "/"):
         return [pid]
     found = []
     for entry in sorted(proc.iterdir()):
         if entry.name.isdigit():
-            own = _text(entry / "cgroup").strip()
-            if own == group or own.startswith(f"{group}/"):
+            own = group(_text(entry / "cgroup"))
+            if own == whole or own.startswith(f"{whole}/"):
                 found.append(int(entry.name))
     return found or [pid]
 
@@ -109,7 +118,7 @@ def devices(pid: int, proc: Path = PROC) -> list[Json]:
     return found
 
 
-def _device(path: Path) -> Optional[Json]:
+def _device(path: Path) -> Json | None:
     try:
         seen = path.lstat()
     except OSError:
@@ -122,7 +131,7 @@ def _device(path: Path) -> Optional[Json]:
     return {"mode": f"{stat.S_IMODE(seen.st_mode):04o}", "uid": seen.st_uid, "gid": seen.st_gid}
 
 
-def root_read_only(pid: int, proc: Path = PROC) -> Optional[bool]:
+def root_read_only(pid: int, proc: Path = PROC) -> bool | None:
     """Whether the container's root file system can only be read; None: nobody knows."""
     for line in _text(proc / str(pid) / "mountinfo").splitlines():
         words = line.split()
@@ -141,8 +150,8 @@ def memory(pid: int, proc: Path = PROC, cgroups: Path = Path("/sys/fs/cgroup")) 
                  if bank.get("heap_type") in DEVICE_HEAPS]  # fmt: skip
         if sizes:
             nodes.append(sum(sizes))
-    limit: Optional[int] = None
-    place = cgroups / _text(proc / str(pid) / "cgroup").strip().rpartition("::")[2].lstrip("/")
+    limit: int | None = None
+    place = cgroups / group(_text(proc / str(pid) / "cgroup")).lstrip("/")
     while place != cgroups.parent:
         word = _text(place / "memory.max").strip()
         if word.isdigit():

@@ -32,8 +32,9 @@ def files(top: Path) -> list[Json]:
             if stat.S_ISLNK(seen.st_mode):
                 kind = "link"
             if len(found) < FILES:
-                found.append({"path": os.fspath(path), "type": kind, "uid": seen.st_uid,
-                              "gid": seen.st_gid, "mode": f"{stat.S_IMODE(seen.st_mode):04o}"})  # fmt: skip
+                mode = f"{stat.S_IMODE(seen.st_mode):04o}"
+                entry = {"path": os.fspath(path), "type": kind, "mode": mode}
+                found.append({**entry, "uid": seen.st_uid, "gid": seen.st_gid})
     return found
 
 

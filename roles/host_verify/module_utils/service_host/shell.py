@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from typing import Any, Optional
+from typing import Any
 
 SECONDS = 60
 
 
-def run(words: list[str], user: Optional[dict[str, Any]] = None) -> str:
+def run(words: list[str], user: dict[str, Any] | None = None) -> str:
     """Standard output of a program; empty where it is missing, fails to start or says nothing.
 
     `user` (name, uid) runs it as that user with the user's own runtime directory, which is where a
