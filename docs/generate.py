@@ -1,5 +1,5 @@
 """Write what repeats other files: variables.md and the READMEs' tables from the roles' argument
-specifications, hosts.md from the catalogue.
+specifications, hosts.md from the catalogue, verify.md from the table of checks, and the dashboard.
 
 `--check` writes nothing and exits 1 where a file is out of date.
 """
@@ -19,7 +19,7 @@ BEGIN = "<!-- variables: from meta/argument_specs.yml; run docs/generate.py afte
 END = "<!-- end of variables -->"
 ORDER = (
     "host_profile", "preflight", "kernel", "boot_params", "boot_guard", "rocm", "gpu_access",
-    "container_runtime", "model_store", "inference_server", "host_verify", "gpu_facts",
+    "container_runtime", "model_store", "inference_server", "metrics", "host_verify", "gpu_facts",
 )  # fmt: skip
 # Used by other roles only: a table in the README, no entry among the variables to set.
 INTERNAL = ("packages",)
@@ -114,7 +114,11 @@ def variables() -> str:
 def outputs() -> dict[Path, str]:
     pages = {ROOT / "roles" / role / "README.md": readme(role) for role in (*ORDER, *INTERNAL)}
     hosts: str = runpy.run_path(str(ROOT / "docs" / "hosts.py"))["page"]()
-    return {ROOT / "docs" / "variables.md": variables(), ROOT / "docs" / "hosts.md": hosts, **pages}
+    docs = ROOT / "docs"
+    verify: str = runpy.run_path(str(docs / "verify.py"))["page"]()
+    grafana: str = runpy.run_path(str(docs / "grafana" / "dashboard.py"))["page"]()
+    made = {docs / "verify.md": verify, docs / "grafana" / "stroke.json": grafana}
+    return {docs / "variables.md": variables(), docs / "hosts.md": hosts, **made, **pages}
 
 
 def stale() -> list[Path]:

@@ -10,6 +10,8 @@ from tests.content.repo import ROLES, ROOT, argument_specs, defaults, load, temp
 
 # These only look at a host, or decide: they have nothing to take back.
 READERS = {"gpu_facts", "host_profile", "host_verify"}
+# Nobody has these without asking for them.
+OPTIONAL = {"metrics"}
 # Settings of the playbooks themselves; they live with the role that checks them.
 SHARED_PREFIX = "stroke_"
 
@@ -21,7 +23,7 @@ def test_the_roles_of_the_design_are_there() -> None:
     assert set(ROLES) == {
         "gpu_facts", "host_profile", "preflight", "kernel", "boot_params", "boot_guard", "rocm",
         "gpu_access", "container_runtime", "model_store", "inference_server", "host_verify",
-        "packages",
+        "packages", "metrics",
     }  # fmt: skip
 
 
@@ -45,7 +47,7 @@ def test_main_tasks_are_a_table_of_contents(role: str) -> None:
 def test_role_can_be_undone(role: str) -> None:
     option = argument_specs(role)["main"]["options"][f"{role}_state"]
     assert option["choices"] == ["present", "absent"]
-    assert defaults(role)[f"{role}_state"] == "present"
+    assert defaults(role)[f"{role}_state"] == ("absent" if role in OPTIONAL else "present")
 
 
 @CHANGERS

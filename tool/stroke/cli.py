@@ -113,6 +113,12 @@ def verify(
     extra_vars: Extra = None,
     ask_become_pass: Become = False,
     forks: Forks = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", dir_okay=False, help="Write the checks to FILE as JUnit XML, too."
+        ),
+    ] = None,
     as_json: Json = False,
     keep: Keep = None,
     debug: Debug = False,

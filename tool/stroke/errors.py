@@ -82,6 +82,7 @@ CATALOGUE: dict[str, Kind] = {
         Kind("STK-602", "no completion from the endpoint", Exit.VERIFY),
         Kind("STK-603", "unit not generated", Exit.FAILED),
         Kind("STK-604", "a layer differs from what was set", Exit.VERIFY),
+        Kind("STK-630", "JUnit report cannot be written", Exit.USAGE),
         Kind("STK-701", "sandbox tool missing", Exit.USAGE),
         Kind("STK-702", "sandbox guest did not boot", Exit.FAILED),
         Kind("STK-703", "sandbox already up, or none", Exit.USAGE),

@@ -38,6 +38,7 @@ class Options:
     keep: Path | None = None
     debug: bool = False
     capture: Path | None = None
+    junit: Path | None = None
     passthrough: tuple[str, ...] = ()
 
     @property

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from . import artifacts, capture, content, inventory, version
+from . import artifacts, capture, content, inventory, junit, version
 from .console import Console
 from .diagnosis import playbook_error
 from .document import document
@@ -68,9 +68,7 @@ class Session:
             case "plan":
                 return self._plan()
             case "verify":
-                run = self._play("verify", "Verifying")
-                self.console.verified(run)
-                return run, run.exit
+                return self._verify()
             case "inspect":
                 return self._inspect()
             case _:
@@ -122,6 +120,16 @@ class Session:
             )
         if self.options.detailed_exitcode and changing:
             return run, worst([run.exit, Exit.CHANGES])
+        return run, run.exit
+
+    def _verify(self) -> tuple[Run, Exit]:
+        file = self.options.junit
+        if file:
+            junit.check(file)
+        run = self._play("verify", "Verifying")
+        self.console.verified(run)
+        if file:
+            junit.write(run, file)
         return run, run.exit
 
     def _inspect(self) -> tuple[Run, Exit]:

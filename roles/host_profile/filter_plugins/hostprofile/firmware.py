@@ -26,15 +26,26 @@ def choose_firmware(
     elif not dated and rule["minimum"]:
         reason = "the date of this distribution's package says nothing; what is loaded is looked at"
     found.reasons["firmware"] = f"{minimum} or newer: {reason}" if minimum else reason
+    bad_mes = rule["deny_mes"] if gfx["name"] in rule["deny_mes_gfx"] else []
+    deny = list(rule["deny"]) if dated else []
     chosen = {
         "package": package,
         "minimum": minimum,
-        "deny": list(rule["deny"]) if dated else [],
+        "deny": deny,
         "deny_mes": list(rule["deny_mes"]),
+        "deny_loaded": list(bad_mes),
+        **_installed(facts, package, minimum, deny, distribution["version_kind"]),
     }
-    bad_mes = rule["deny_mes"] if gfx["name"] in rule["deny_mes_gfx"] else []
     _look_at_loaded(facts, distribution, gfx, serving, rule | {"deny_mes": bad_mes}, chosen, found)
     return chosen
+
+
+def _installed(facts: Json, package: str, minimum: str, deny: list[str], kind: str) -> Json:
+    """The version that is installed, and whether it is good, in the package manager's order."""
+    version = hostfacts.package_version(facts, package)
+    bad = version.partition(":")[2] or version
+    good = bool(version) and meets(version, minimum, kind) and not bad.startswith(tuple(deny))
+    return {"installed": version or None, "good": good}
 
 
 def _loaded_mes(facts: Json, serving: list[Json]) -> int | None:

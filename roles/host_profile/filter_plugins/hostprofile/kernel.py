@@ -68,6 +68,12 @@ def _check_asked(asked: str, rule: Json, wanted: Json, found: Findings) -> None:
         )
 
 
+def _meets_asked(now: Json, found: Findings) -> bool | None:
+    """Is the running kernel one that kernel_minimum allows? None: nobody has set it."""
+    asked = found.settings.get("kernel_minimum")
+    return meets(now["version"], str(asked), now["kind"]) if asked else None
+
+
 def _refuse(
     distribution: Json, gfx: Json, rule: Json, wanted: Json, why: list[str], found: Findings
 ) -> None:
@@ -154,7 +160,8 @@ def choose_kernel(
         "version_kind": distribution["version_kind"],
         "initramfs": distribution["initramfs"],
         "repositories": [],
-        "running": now,
+        "running": now | {"asked_met": _meets_asked(now, found)},
+        "proof": rule.get("proof"),
         "stable": keep or chosen is not None,
     }
 

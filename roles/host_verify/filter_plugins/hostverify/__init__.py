@@ -1,0 +1,1 @@
+"""Judges what was collected from a host, layer by layer. Pure: evidence in, checks out."""
