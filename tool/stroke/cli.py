@@ -25,7 +25,9 @@ from .cli_options import (
     Tags,
     Yes,
 )
+from .cli_image import image
 from .cli_sandbox import sandbox
+from .cli_status import status
 
 app = typer.Typer(
     name="stroke",
@@ -38,6 +40,8 @@ app = typer.Typer(
     context_settings=CONTEXT,
 )
 app.add_typer(sandbox, name="sandbox")
+app.add_typer(image, name="image")
+app.command(cls=Passing, context_settings=CONTEXT)(status)
 
 
 def _version(wanted: bool) -> None:
@@ -233,6 +237,11 @@ def _run(ctx: typer.Context, **given: Any) -> None:
     console = Console(as_json=options.as_json, debug=options.debug)
     code = Session(str(ctx.info_name), options, backend, console).execute()
     raise typer.Exit(int(code))
+
+
+def run_command(ctx: typer.Context, given: dict[str, Any]) -> None:
+    """Run a command that lives in a module of its own, with the parameters as typer gave them."""
+    _run(ctx, **_given(given))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -71,6 +71,8 @@ class Session:
                 run = self._play("verify", "Verifying")
                 self.console.verified(run)
                 return run, run.exit
+            case "status":
+                return self._status()
             case "inspect":
                 return self._inspect()
             case _:
@@ -123,6 +125,15 @@ class Session:
         if self.options.detailed_exitcode and changing:
             return run, worst([run.exit, Exit.CHANGES])
         return run, run.exit
+
+    def _status(self) -> tuple[Run, Exit]:
+        from .status import exit_of
+
+        run = self._play("status", "Looking at the hosts")
+        self.console.status(run)
+        drifted = any(host.status == "changes" for host in run.hosts.values())
+        more = [Exit.CHANGES] if drifted and self.options.detailed_exitcode else []
+        return run, worst([run.exit, *exit_of(run), *more])
 
     def _inspect(self) -> tuple[Run, Exit]:
         file = self.options.capture

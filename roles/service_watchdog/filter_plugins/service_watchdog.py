@@ -85,7 +85,7 @@ def watchdog_problems(services: list[Json], limits: Json, interval: int) -> list
             problems.append(
                 {
                     "code": "STK-303",
-                    "what": "an entry of service_watchdog_services has no url, or no name that a unit can have",
+                    "what": "an entry of service_watchdog_services lacks a url or a unit's name",
                     "hint": "leave the variable to the playbooks, which fill it in",
                 }
             )
