@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .cli_image import image
 from .cli_options import (
     CONTEXT,
     PASSED,
@@ -25,7 +26,6 @@ from .cli_options import (
     Tags,
     Yes,
 )
-from .cli_image import image
 from .cli_sandbox import sandbox
 from .cli_status import status
 

@@ -37,11 +37,12 @@ def remember(path: Path, state: Json) -> None:
     os.replace(scratch, path)  # noqa: PTH105
 
 
-def tell(before: Json, state: Json) -> None:
+def tell(before: Json, state: Json, bound: int) -> None:
     """One line in the journal for each change, and none while everything stays as it is."""
-    if (before["verdict"], before["failures"]) != (state["verdict"], state["failures"]):
+    counted = state["failures"] not in (0, before["failures"]) and state["failures"] <= bound
+    if before["verdict"] != state["verdict"] or counted:
         times = f", {state['failures']} in a row" if state["failures"] else ""
-        print(f"{state['service']}: {state['verdict']}: {state['detail']}{times}", flush=True)
+        print(f"<5>{state['service']}: {state['verdict']}: {state['detail']}{times}", flush=True)
     if state["given_up"] and not before["given_up"]:
         print(f"<3>{state['service']}: given up: {state['given_up']}", flush=True)
 
@@ -72,8 +73,8 @@ def main(path: str) -> int:
         now, uptime = time.time(), time.clock_gettime(time.CLOCK_MONOTONIC)
         state, action = verdict.judge(config, state, unit, seen, now, uptime)
         if action:
-            tell(before, state)
-            before = json.loads(json.dumps(state | {"given_up": before["given_up"]}))
+            tell(before, state, config["failures"])
+            before = json.loads(json.dumps(state))
             bundle = kept(config, state, unit, host, now)
         if action == "restart":
             state = verdict.restarted(state, now, bundle)
@@ -83,7 +84,7 @@ def main(path: str) -> int:
                 verdict.note(state, now, "restart failed", said)
         elif action:
             verdict.note(state, now, "given up", str(state["given_up"]), bundle)
-    tell(before, state)
+    tell(before, state, config["failures"])
     remember(file, state)
     return 0
 
