@@ -132,6 +132,8 @@ class Session:
         run = self._play("status", "Looking at the hosts")
         self.console.status(run)
         drifted = any(host.status == "changes" for host in run.hosts.values())
+        if drifted:
+            self.console.hint("What differs from the plan:", self.options.again("plan"))
         more = [Exit.CHANGES] if drifted and self.options.detailed_exitcode else []
         return run, worst([run.exit, *exit_of(run), *more])
 

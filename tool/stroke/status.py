@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -124,11 +125,10 @@ def _findings(host: HostRun) -> Iterator[RenderableType]:
     if host.changes and host.exit is Exit.OK:
         roles = ", ".join(dict.fromkeys(change.role for change in host.changes))
         number = text.count(len(host.changes), "difference")
-        lines.append(Text(f"  drift: {number} from the plan, in {roles}"))
+        lines.append(Text(f"drift: {number} from the plan, in {roles}"))
     if lines or problems:
         yield Text(host.name, style="bold")
-        yield from lines
-        yield from problems
+        yield from (Padding(part, (0, 0, 0, 2)) for part in (*lines, *problems))
 
 
 def _about(host: HostRun, service: Mapping[str, Any]) -> Iterator[Text]:
@@ -136,10 +136,11 @@ def _about(host: HostRun, service: Mapping[str, Any]) -> Iterator[Text]:
     word = str(service.get("health") or "unknown")
     if word not in (*WELL, "not deployed"):
         since = ago(service.get("for_seconds"))
-        line = Text(f"  {name}: ")
+        line = Text(f"{name}: ")
         line.append(word, style=_health(host, service).style)
         line.append(f" for {since}" if since != "-" and word in ("failed", "stopped") else "")
         yield line.append(f": {text.clean(service['why'])}" if service.get("why") else "")
+        yield Text(f"on the host: journalctl -u {name}.service", style="dim")
     yield from _restarts(service, now)
     watch = service.get("watchdog")
     if watch:
@@ -151,9 +152,9 @@ def _restarts(service: Mapping[str, Any], now: Any) -> Iterator[Text]:
     starts = service.get("starts") or 0
     if starts < 2:
         return
-    line = Text(f"  starts since boot: {starts}")
+    line = Text(f"starts since boot: {starts}")
     if service.get("automatic_restarts"):
-        line.append(f", {service['automatic_restarts']} of them in a row by systemd")
+        line.append(f", {service['automatic_restarts']} by systemd in a row")
     if service.get("last_stop") and service.get("last_stop_time") and now:
         line.append(f"; last stop {ago(now - service['last_stop_time'])} ago: ")
         line.append(text.clean(service["last_stop"]))
@@ -164,16 +165,16 @@ def _watched(watch: Mapping[str, Any], now: Any) -> Iterator[Text]:
     last = watch.get("last_restart")
     if last and now:
         number = text.count(watch.get("restarts") or 0, "restart")
-        yield Text(f"  watchdog: {number} within a day, the last {ago(now - last['time'])} ago "
+        yield Text(f"watchdog: {number} within a day, the last {ago(now - last['time'])} ago "
                    f"({text.clean(last.get('reason', ''))})")  # fmt: skip
     if watch.get("given_up"):
-        line = Text("  watchdog: ")
+        line = Text("watchdog: ")
         line.append(f"gave up: {text.clean(watch['given_up'])}", style="bold red")
         yield line
     if watch.get("evidence"):
-        yield Text(f"  evidence: {text.clean(watch['evidence'])}")
+        yield Text(f"evidence: {text.clean(watch['evidence'])}")
     if watch.get("looked") and now and now - watch["looked"] > 3600:
-        yield Text(f"  watchdog: its last look is {ago(now - watch['looked'])} old", style="yellow")
+        yield Text(f"watchdog: its last look is {ago(now - watch['looked'])} old", style="yellow")
 
 
 def summary(hosts: Sequence[HostRun]) -> str:

@@ -131,7 +131,7 @@ def host_state(facts: Json, profile: Json, services: list[Json]) -> Json:
     """Values of one host: since when it is up, what it computes with, and each of its services."""
     units = (facts.get("seen") or {}).get("units") or {}
     gpus = facts.get("gpus") or []
-    gpu = next((gpu for gpu in gpus if gpu.get("gfx") == profile.get("gfx")), {}) or {}
+    gpu: Json = next((one for one in gpus if one.get("gfx") == profile.get("gfx")), {})
     mes = gpu.get("mes_version") or (facts.get("firmware") or {}).get("loaded", {}).get("mes")
     looks = [units.get(f"{service['name']}.service") or {} for service in services]
     history: Json = next((look["history"] for look in looks if look.get("history")), {})

@@ -31,7 +31,9 @@ Json = dict[str, Any]
 
 def parse_journal(text: str) -> Json:
     """Starts in this boot, and the last end of the unit with all that systemd says of it."""
-    starts, ended, last = 0, {}, {}
+    starts = 0
+    ended: Json = {}
+    last: Json = {}
     for line in text.splitlines():
         try:
             entry = json.loads(line)
