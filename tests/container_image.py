@@ -20,6 +20,8 @@ PACKAGES = (
 # What a variant has on top: a Debian root on which dnf works, which is no Fedora by that.
 VARIANTS: dict[str, tuple[str, ...]] = {
     "": (),
+    # What an inference image is built on: a base that lacks nothing, so that no network is needed.
+    "base": ("python3-venv", "libnuma1", "libgomp1"),
     "dnf": ("dnf", "python3-dnf", "dnf-plugins-core", "createrepo-c", "rpm", "gpg-agent", "curl"),
 }
 # Inside a container these would meddle with the machine below, or wait for hardware.

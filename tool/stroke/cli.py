@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from .cli_estimate import estimate
+from .cli_image import image
 from .cli_options import (
     CONTEXT,
     PASSED,
@@ -27,6 +28,7 @@ from .cli_options import (
     Yes,
 )
 from .cli_sandbox import sandbox
+from .cli_status import status
 
 app = typer.Typer(
     name="stroke",
@@ -40,6 +42,8 @@ app = typer.Typer(
 )
 app.add_typer(sandbox, name="sandbox")
 app.command(context_settings=CONTEXT)(estimate)
+app.add_typer(image, name="image")
+app.command(cls=Passing, context_settings=CONTEXT)(status)
 
 
 def _version(wanted: bool) -> None:
@@ -241,6 +245,11 @@ def _run(ctx: typer.Context, **given: Any) -> None:
     console = Console(as_json=options.as_json, debug=options.debug)
     code = Session(str(ctx.info_name), options, backend, console).execute()
     raise typer.Exit(int(code))
+
+
+def run_command(ctx: typer.Context, given: dict[str, Any]) -> None:
+    """Run a command that lives in a module of its own, with the parameters as typer gave them."""
+    _run(ctx, **_given(given))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -82,6 +82,12 @@ class Console:
         """Print what verify found."""
         self.result(results.verified(run))
 
+    def status(self, run: Run) -> None:
+        """Print how the hosts are."""
+        from .status import status
+
+        self.result(status(run, self.out.width))
+
     def removed(self, run: Run) -> None:
         """Print what remove took away."""
         self.result(results.removed(run))

@@ -64,6 +64,7 @@ def _host(host: HostRun) -> dict[str, Any]:
         "warnings": [_mapping(item) for item in host.profile.get("warnings") or []],
         "space": dict(host.space) or None,
         "boot": dict(host.boot) or None,
+        "state": dict(host.state) or None,
         "verify": [_mapping(check) for check in host.verify],
         "endpoint": dict(host.endpoint) or None,
         "packages": [_mapping(package) for package in host.packages],

@@ -24,6 +24,7 @@ STAGE_OF_ROLE = {
     "boot_guard": "reboot",
     "inference_server": "serve",
     "metrics": "serve",
+    "service_watchdog": "serve",
     "host_verify": "verify",
 }
 

@@ -75,6 +75,14 @@ def facts(root: Path, known: Json, user: str, packages: Iterable[str] = ()) -> J
     return found
 
 
+def archive_info(path: Path) -> Json:
+    """What the role inference_server reads of an image archive."""
+    found: Json = _load("inference_server", "filter_plugins", "oci_archive").oci_archive_info(
+        str(path)
+    )
+    return found
+
+
 def host(root: Path) -> Any:
     """The files of a host as gpu_facts reads them: nothing raises, nothing blocks."""
     _load("gpu_facts", "library", "gpu_facts")

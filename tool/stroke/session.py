@@ -69,6 +69,8 @@ class Session:
                 return self._plan()
             case "verify":
                 return self._verify()
+            case "status":
+                return self._status()
             case "inspect":
                 return self._inspect()
             case _:
@@ -131,6 +133,17 @@ class Session:
         if file:
             junit.write(run, file)
         return run, run.exit
+
+    def _status(self) -> tuple[Run, Exit]:
+        from .status import exit_of
+
+        run = self._play("status", "Looking at the hosts")
+        self.console.status(run)
+        drifted = any(host.status == "changes" for host in run.hosts.values())
+        if drifted:
+            self.console.hint("What differs from the plan:", self.options.again("plan"))
+        more = [Exit.CHANGES] if drifted and self.options.detailed_exitcode else []
+        return run, worst([run.exit, *exit_of(run), *more])
 
     def _inspect(self) -> tuple[Run, Exit]:
         file = self.options.capture

@@ -22,6 +22,7 @@ ACTION_STYLE = {
     "install": "green",
     "load": "green",
     "start": "green",
+    "enable": "green",
     "change": "yellow",
     "upgrade": "yellow",
     "restart": "yellow",

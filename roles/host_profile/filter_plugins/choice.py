@@ -17,6 +17,7 @@ ROLES = (
     "container_runtime",
     "inference_server",
     "model_store",
+    "service_watchdog",
     "boot_guard",
     "metrics",
     "host_verify",

@@ -142,6 +142,8 @@ def _unit(item: Json, seen: Json) -> Change | None:
         return Change("start", now, "running")
     if not wanted:
         return Change("stop", now, "stopped") if active else None
+    if item.get("enabled") and seen.get("enabled") != "enabled":
+        return Change("enable", f"{now}, {seen.get('enabled') or UNKNOWN}", "enabled")
     config, serves = seen.get("config"), seen.get("serves")
     if item.get("config") and config is not None and config != item["config"]:
         return Change("restart", f"{now} with another configuration", "running")

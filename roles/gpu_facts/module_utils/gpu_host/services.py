@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from .files import Host
+from .history import history
 from .programs import run
 
 PROPERTIES = "LoadState,ActiveState,SubState,UnitFileState"
@@ -64,6 +65,8 @@ def services(host: Host, items: list[dict[str, Any]]) -> dict[str, dict[str, Any
     table = units(host, sorted({str(item.get("name")) for item in items}))
     for item in items:
         seen = table.get(str(item.get("name")), {})
+        if item.get("history"):
+            seen["history"] = host.guarded(f"history of {item['name']}", {}, history, host, item)
         if not seen.get("active"):
             continue
         if item.get("container"):
