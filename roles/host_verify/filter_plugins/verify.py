@@ -198,7 +198,10 @@ def _exposure(evidence: Json, layer: _Layer) -> Iterator[Json]:
     }
     good = published == {evidence["bind"]}
     detail = f"published on {', '.join(sorted(published)) or 'nothing'}, not on {evidence['bind']}"
-    if good and not ipaddress.ip_address(evidence["bind"]).is_loopback:
+    if good and evidence.get("key"):
+        detail = f"published on {evidence['bind']} only, for requests with a key"
+        yield layer.check("V601", "bind address", True, detail, "")
+    elif good and not ipaddress.ip_address(evidence["bind"]).is_loopback:
         detail = f"published on {evidence['bind']}, as asked: there is no password on the API"
         yield layer.warn("V601", "bind address", False, detail, "put a proxy in front of it")
     else:
