@@ -37,7 +37,7 @@ def service(engine: str = "vllm", **more: Any) -> Json:
         (None, "127.0.0.1", False, False),
         (None, "::1", False, False),
         (KEY, "127.0.0.1", False, True),
-        (None, "0.0.0.0", False, True),
+        (None, "0.0.0.0", False, True),  # noqa: S104  nothing is bound
         (None, "192.168.1.5", False, True),
         (None, "::", False, True),
         (None, "127.0.0.1", True, True),
@@ -104,7 +104,7 @@ def test_the_configuration_of_vllm_is_yaml_with_the_key() -> None:
 
 def look(root: Path, value: str | None) -> Json:
     """What a host whose root is here answers about a service of vllm."""
-    key = secrets.api_key(value, None, "0.0.0.0", False)
+    key = secrets.api_key(value, None, "192.168.1.5", False)
     questions = secrets.secret_looks("svc", key, ENGINES["vllm"]["secrets"]["api_key"]["files"])
     assert KEY not in json.dumps(questions)
     return observer.secrets(files.Host(root), questions)

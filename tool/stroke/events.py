@@ -23,6 +23,7 @@ STAGE_OF_ROLE = {
     "model_store": "prepare",
     "boot_guard": "reboot",
     "inference_server": "serve",
+    "tls_proxy": "serve",
     "host_verify": "verify",
 }
 

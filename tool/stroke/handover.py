@@ -20,7 +20,7 @@ SECRETS = re.compile(r"""\b(inference_server_api_key|model_store_hf_token)["']?\
 
 
 def refuse_on_command_line(words: tuple[str, ...]) -> None:
-    """A secret in an argument is known to every user of this machine, and to the shell's history."""
+    """A secret in an argument is known to every user of the machine, and to the history."""
     for word in words:
         if not word.startswith("@") and (found := SECRETS.search(word)):
             raise StrokeError(

@@ -22,7 +22,7 @@ def sandbox_home() -> Path:
 
 
 def runtime_dir() -> str | None:
-    """Where files of this login live in memory; None where the system's temporary directory has to do."""
+    """Where files of this login live in memory; None: in the system's temporary directory."""
     directory = os.environ.get("XDG_RUNTIME_DIR")
     return directory if directory and os.access(directory, os.W_OK) else None
 

@@ -72,7 +72,7 @@ options:
     default: {}
   secrets:
     description:
-      - Secret files to compare in the same run. Whether each is the wanted one is answered on the host.
+      - Secret files to compare in the same run; the host answers whether each is the wanted one.
     type: list
     elements: dict
     default: []

@@ -18,6 +18,7 @@ ROLES = (
     "inference_server",
     "model_store",
     "boot_guard",
+    "tls_proxy",
     "host_verify",
 )
 REBOOTING = {"kernel", "boot_params"}

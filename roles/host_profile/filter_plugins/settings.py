@@ -64,7 +64,8 @@ def check_settings(variables: Mapping[str, Any], roles_directory: str, ignore: l
         result = validator.validate({name: variables[name]})
         if options[name].get("no_log"):  # not kept: every task may print the settings
             if result.error_messages:
-                problems.append({"code": "STK-302", "what": f"{name} is no text", "hint": "one line"})
+                what = f"{name} is no text"
+                problems.append({"code": "STK-302", "what": what, "hint": "write it in quotes"})
             continue
         if result.error_messages:
             reason = "; ".join(result.error_messages).removeprefix(f"argument '{name}' is of type ")

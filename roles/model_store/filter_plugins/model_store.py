@@ -167,5 +167,6 @@ class FilterModule:
             "model_problems": model_problems,
             "model_record": model_record,
             "model_items": model_items,
+            "token_items": token_items,
             "fetch_problem": fetch_problem,
         }

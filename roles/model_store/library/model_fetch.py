@@ -18,8 +18,8 @@ DOCUMENTATION = r"""
 module: model_fetch
 short_description: Fetch a model of a Hugging Face hub
 description:
-  - The download is a transient systemd unit. It goes on when the connection to the host is lost; the
-    next run finds it at work, or continues what it left.
+  - The download is a transient systemd unit. It goes on when the connection to the host is lost;
+    the next run finds it at work, or continues what it left.
   - Returns after O(wait) seconds at the latest; ask again until RV(state) is not C(running).
 options:
   name:
