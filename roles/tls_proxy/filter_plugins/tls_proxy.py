@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def _address(text: str) -> bool:
 
 def tls_problems(settings: Json) -> list[Json]:
     """Why there can be no front of these settings: whatever would be another line for Caddy."""
-    words = [
+    words: list[tuple[str, list[str], Callable[[str], object]]] = [
         ("tls_proxy_names", settings["names"], lambda t: NAME.fullmatch(t) or _address(t)),
         ("tls_proxy_bind", settings["bind"], _address),
         ("tls_proxy_paths", settings["paths"], REQUEST_PATH.fullmatch),
