@@ -19,8 +19,8 @@ BEGIN = "<!-- variables: from meta/argument_specs.yml; run docs/generate.py afte
 END = "<!-- end of variables -->"
 ORDER = (
     "host_profile", "preflight", "kernel", "boot_params", "boot_guard", "rocm", "gpu_access",
-    "container_runtime", "model_store", "inference_server", "metrics", "service_watchdog",
-    "host_verify", "gpu_facts",
+    "container_runtime", "model_store", "inference_server", "tls_proxy", "metrics",
+    "service_watchdog", "host_verify", "gpu_facts",
 )  # fmt: skip
 # Used by other roles only: a table in the README, no entry among the variables to set.
 INTERNAL = ("packages",)

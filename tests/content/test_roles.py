@@ -23,7 +23,7 @@ def test_the_roles_of_the_design_are_there() -> None:
     assert set(ROLES) == {
         "gpu_facts", "host_profile", "preflight", "kernel", "boot_params", "boot_guard", "rocm",
         "gpu_access", "container_runtime", "model_store", "inference_server", "host_verify",
-        "packages", "metrics", "service_watchdog",
+        "packages", "metrics", "service_watchdog", "tls_proxy",
     }  # fmt: skip
 
 

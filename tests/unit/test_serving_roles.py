@@ -116,7 +116,7 @@ def test_what_cannot_be_served_is_refused(model: Path, change: Json, code: str) 
     assert problem["code"] == code and problem["hint"]
 
 
-PLACE = {"path": "/m", "owner": "stroke", "records": "/r", "image": "image:1"}
+PLACE = {"path": "/m", "owner": "stroke", "records": "/r", "program": "text"}
 
 
 def test_a_model_and_its_record_are_items_and_the_model_is_never_read(model: Path) -> None:
@@ -124,16 +124,6 @@ def test_a_model_and_its_record_are_items_and_the_model_is_never_read(model: Pat
     assert [item["path"] for item in items] == ["/m", "/m/tiny.gguf", "/r/tiny.gguf.json"]
     assert items[1]["opaque"] and items[1]["size"] == 4 and "content" not in items[1]
     assert hashlib.sha256(b"GGUF").hexdigest() in items[2]["content"]
-
-
-def test_a_hub_model_is_fetched_as_the_service_user_with_the_serving_image() -> None:
-    hub = {"name": "org--model", "source": "hf:org/model", "revision": "abc"}
-    (plan,) = store.model_plan([hub])
-    words = store.fetch_command(plan, PLACE, ["x", "997", "996"])
-    assert words[:3] == ["podman", "run", "--rm"]
-    assert words[words.index("--user") + 1] == "997:996"
-    end = "image:1 download org/model --revision abc --local-dir /models/org--model"
-    assert " ".join(words).endswith(end)
 
 
 def test_the_same_hub_model_without_a_revision_means_main() -> None:

@@ -78,6 +78,15 @@ class Console:
         self.say("")
         self.result(results.applied(run, self.out.width))
 
+    def keys(self, made: Sequence[tuple[str, str, str]]) -> None:
+        """Show keys that were made, to a person only: what is not a terminal may be kept."""
+        for host, service, key in made:
+            place = f"/etc/stroke/secrets/{service}/api_key"
+            self.say(f"\n{service} on {host} has a new key, which requests have to carry.")
+            if self.err.is_terminal:
+                self.hint("It is shown this once:", key)
+            self.hint("To read it on the host:", f"sudo cat {place}")
+
     def verified(self, run: Run) -> None:
         """Print what verify found."""
         self.result(results.verified(run))

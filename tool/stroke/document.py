@@ -68,6 +68,7 @@ def _host(host: HostRun) -> dict[str, Any]:
         "verify": [_mapping(check) for check in host.verify],
         "endpoint": dict(host.endpoint) or None,
         "packages": [_mapping(package) for package in host.packages],
+        "generated": [_mapping(secret) for secret in host.generated],
         "removed": list(host.removed),
         "leftover": list(host.leftover),
         "applied": host.applied,

@@ -25,6 +25,7 @@ STAGE_OF_ROLE = {
     "inference_server": "serve",
     "metrics": "serve",
     "service_watchdog": "serve",
+    "tls_proxy": "serve",
     "host_verify": "verify",
 }
 

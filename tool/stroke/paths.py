@@ -21,6 +21,12 @@ def sandbox_home() -> Path:
     return _base("XDG_STATE_HOME", ".local/state") / "stroke" / "sandbox"
 
 
+def runtime_dir() -> str | None:
+    """Where files of this login live in memory; None: in the system's temporary directory."""
+    directory = os.environ.get("XDG_RUNTIME_DIR")
+    return directory if directory and os.access(directory, os.W_OK) else None
+
+
 def _base(variable: str, default: str) -> Path:
     value = os.environ.get(variable, "")
     return Path(value) if value.startswith("/") else Path.home() / default

@@ -90,10 +90,15 @@ def _failure(event: Event) -> str:
 def heartbeat(run: Run, tracker: Tracker) -> list[Text]:
     """A sign of life for each host that is silent in a long task."""
     return [
-        Text(f"{name}  still: {run.hosts[name].task} … ({text.duration(seconds)})", style="dim")
+        Text(f"{name}  still: {_busy(run.hosts[name])} … ({text.duration(seconds)})", style="dim")
         for name, seconds in tracker.due()
         if name in run.hosts and run.hosts[name].task
     ]
+
+
+def _busy(host: HostRun) -> str:
+    """The task, and how far it is where it says so."""
+    return f"{host.task}: {text.clean(host.progress)}" if host.progress else host.task
 
 
 def board(
@@ -142,4 +147,4 @@ def _row(
         return (Text("x", "red"), host.name, stage, Text(host.failure.what, "red"), "")
     if not host.task:
         return (Text("-", "dim"), host.name, stage, Text("waiting", "dim"), "")
-    return (spinner, host.name, stage, Text(host.task), text.clock(tracker.elapsed(host.name)))
+    return (spinner, host.name, stage, Text(_busy(host)), text.clock(tracker.elapsed(host.name)))

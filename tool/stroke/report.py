@@ -56,11 +56,13 @@ class HostRun:
     problems: tuple[Problem, ...] = ()
     verify: tuple[Mapping[str, Any], ...] = ()
     packages: tuple[Mapping[str, Any], ...] = ()
+    generated: tuple[Mapping[str, Any], ...] = ()
     removed: tuple[str, ...] = ()
     leftover: tuple[str, ...] = ()
     stage: str = ""
     role: str = ""
     task: str = ""
+    progress: str = ""
     changed: int = 0
     seconds: float = 0.0
     failure: Problem | None = None
@@ -186,10 +188,12 @@ def fold(run: Run, event: Event) -> Run:
 def _on_host(host: HostRun, event: Event) -> HostRun:
     stage = STAGE_OF_ROLE.get(event.role, host.stage)
     if event.kind == "runner_on_start":
-        return replace(host, task=event.task, role=event.role, stage=stage)
+        return replace(host, task=event.task, role=event.role, stage=stage, progress="")
+    if event.kind == "runner_retry":  # a step that is asked again and again how far it is
+        return replace(host, progress=_text(event.result.get("progress") or ""))
     if not event.ended:
         return host
-    host = replace(host, task="", stage=stage, seconds=host.seconds + event.duration)
+    host = replace(host, task="", progress="", stage=stage, seconds=host.seconds + event.duration)
     if event.kind == "runner_on_unreachable":
         problem = explain(host.name, event.result, task=event.task, unreachable=True)
         return replace(host, unreachable=True, failure=problem, role=event.role)
@@ -207,7 +211,7 @@ def publish(host: HostRun, data: Mapping[str, Any]) -> HostRun:
     if isinstance(data.get("problems"), list):
         found = (_problem(item) for item in data["problems"])
         values["problems"] = tuple(dict.fromkeys((*host.problems, *found)))
-    for key in ("verify", "packages"):
+    for key in ("verify", "packages", "generated"):
         if isinstance(data.get(key), list):
             values[key] = tuple(item for item in data[key] if isinstance(item, dict))
     for key in ("removed", "leftover"):

@@ -17,6 +17,7 @@ from . import content
 from .errors import StrokeError
 from .events import Event
 from .interrupts import Interrupts
+from .paths import runtime_dir
 
 SSH_OPTIONS = "-o BatchMode=yes"
 KILLED = 254
@@ -82,7 +83,7 @@ class RunnerBackend:
 
         command = command_line(job)
         with (
-            tempfile.TemporaryDirectory(prefix="stroke-", dir=_runtime_dir()) as private,
+            tempfile.TemporaryDirectory(prefix="stroke-", dir=runtime_dir()) as private,
             Interrupts(listener.signal, gentle=job.gentle) as interrupts,
             _Pump(listener, interrupts) as pump,
         ):
@@ -233,11 +234,6 @@ def _interpreter(job: Job) -> str:
 
 def _has_config(env: Mapping[str, str]) -> bool:
     return "ANSIBLE_CONFIG" in env or any(Path(f).expanduser().is_file() for f in CONFIG_FILES)
-
-
-def _runtime_dir() -> str | None:
-    directory = os.environ.get("XDG_RUNTIME_DIR")
-    return directory if directory and os.access(directory, os.W_OK) else None
 
 
 def _keep(private: Path, target: Path) -> None:

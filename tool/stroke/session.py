@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from .console import Console
 from .diagnosis import playbook_error
 from .document import document
 from .errors import Exit, Problem, StrokeError
+from .handover import handover, keys, refuse_on_command_line
 from .inventory import Inventory
 from .listener import Listener
 from .options import Options
@@ -77,6 +79,7 @@ class Session:
                 return self._remove()
 
     def _prepare(self) -> None:
+        refuse_on_command_line((*self.options.extra_vars, *self.options.passthrough))
         for setting in self.options.extra_vars:
             if setting.startswith("@") and not Path(setting[1:]).expanduser().is_file():
                 raise StrokeError(
@@ -102,12 +105,16 @@ class Session:
         if not self.options.check:
             self._confirm(f"Apply to {count(len(wanted), 'host')}?")
         title = "Checking" if self.options.check else "Provisioning"
-        try:
-            applied = self._play("site", title, limit=tuple(wanted))
-        except Interrupted as stopped:
-            raise Interrupted(merge(plan, stopped.run)) from None
-        run = merge(plan, applied)
-        self.console.applied(run)
+        with handover() as made:
+            extra = (json.dumps({"stroke_handover": os.fspath(made)}),)
+            try:
+                applied = self._play("site", title, limit=tuple(wanted), extra=extra)
+            except Interrupted as stopped:
+                self.console.keys(keys(made))
+                raise Interrupted(merge(plan, stopped.run)) from None
+            run = merge(plan, applied)
+            self.console.applied(run)
+            self.console.keys(keys(made))
         if run.exit is Exit.OK and not self.options.check:
             self.console.hint("Prove it again at any time:", self.options.again("verify"))
         return run, run.exit
@@ -176,11 +183,12 @@ class Session:
         *,
         limit: tuple[str, ...] = (),
         tags: tuple[str, ...] = (),
+        extra: tuple[str, ...] = (),
         read_only: bool = False,
     ) -> Run:
         """Run one playbook to its end, or say why it did not run."""
         options = self.options
-        extra = options.extra_vars
+        extra = (*options.extra_vars, *extra)
         if playbook == "remove" and options.packages:
             extra = (*extra, "stroke_remove_packages=true")
         if playbook == "site" and options.full:

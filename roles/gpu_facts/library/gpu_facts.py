@@ -21,6 +21,7 @@ from ansible.module_utils.gpu_host import (
     recording,
     rpm,
     runtime,
+    secrets,
     survey,
     system,
 )
@@ -69,6 +70,26 @@ options:
         with wildcards in the last part; C(units) are items of a manifest.
     type: dict
     default: {}
+  secrets:
+    description:
+      - Secret files to compare in the same run; the host answers whether each is the wanted one.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The file; its directory is looked at, too.
+        type: str
+        required: true
+      salt:
+        description: Salt of O(secrets[].digest).
+        type: str
+      digest:
+        description: PBKDF2 of what is wanted in the file. Empty where nobody but the host knows.
+        type: str
+      derived:
+        description: More files, path to text, with C({key}) for what is in O(secrets[].path).
+        type: dict
   capture:
     description:
       - Return RV(capture), a small tree with what was read, without names, addresses, identifiers
@@ -152,6 +173,8 @@ def collect(host: Host, params: dict[str, Any]) -> dict[str, Any]:
     }
     if params.get("look"):
         facts["seen"] = host.guarded("survey", {}, survey.survey, host, params["look"])
+    if params.get("secrets"):
+        facts["secrets"] = host.guarded("secrets", {}, secrets.secrets, host, params["secrets"])
     facts["notes"] = host.notes
     facts["unreadable"] = host.unreadable
     return facts
@@ -168,6 +191,17 @@ def main() -> None:
             "users": {"type": "list", "elements": "str", "default": []},
             "pci_ids": {"type": "dict", "default": {}},
             "look": {"type": "dict", "default": {}},
+            "secrets": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "path": {"type": "str", "required": True},
+                    "salt": {"type": "str"},
+                    "digest": {"type": "str", "no_log": True},
+                    "derived": {"type": "dict"},
+                },
+            },
             "capture": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

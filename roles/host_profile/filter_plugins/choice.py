@@ -20,6 +20,7 @@ ROLES = (
     "service_watchdog",
     "boot_guard",
     "metrics",
+    "tls_proxy",
     "host_verify",
 )
 REBOOTING = {"kernel", "boot_params"}
@@ -63,6 +64,8 @@ def _of_facts(item: Json, facts: Json) -> Json | None:
     if item["kind"] == "kernel":
         package = facts["kernel"].get("running_package") or {}
         return {"running": facts["kernel"]["running"], "version": package.get("version")}
+    if item["kind"] in ("file", "directory") and item["path"] in (facts.get("secrets") or {}):
+        return dict(facts["secrets"][item["path"]])
     known = ("file", "directory", "unit", "image", "kernel_arg")
     return _of_survey(item, facts["seen"]) if item["kind"] in known and "seen" in facts else None
 

@@ -98,6 +98,9 @@ def _place(item: Json, seen: Json) -> Change | None:
     elif item.get("size") is not None and seen.get("size") != item["size"]:
         before.append(f"{seen.get('size')} bytes")
         after.append(f"{item['size']} bytes")
+    elif seen.get("same") is False:  # a secret: the host compared it, and says no more
+        before.append("another content")
+        after.append("the wanted content")
     if not before:
         return None
     return Change("change", ", ".join(before), ", ".join(after), diff, owned == len(before))
@@ -147,6 +150,9 @@ def _unit(item: Json, seen: Json) -> Change | None:
     config, serves = seen.get("config"), seen.get("serves")
     if item.get("config") and config is not None and config != item["config"]:
         return Change("restart", f"{now} with another configuration", "running")
+    if seen.get("key") in ("open", "refused"):
+        said = "asks for no key" if seen["key"] == "open" else "refuses its key"
+        return Change("restart", f"{now}, but {said}", "running")
     if item.get("model") and serves is not None and not {item["model"], "*"} & set(serves):
         said = f"serves {', '.join(serves)}" if serves else "does not answer"
         return Change("restart", f"{now}, but {said}", "running")

@@ -62,6 +62,11 @@ def check_settings(variables: Mapping[str, Any], roles_directory: str, ignore: l
             continue
         validator = ArgumentSpecValidator({name: _plain(options[name])})
         result = validator.validate({name: variables[name]})
+        if options[name].get("no_log"):  # not kept: every task may print the settings
+            if result.error_messages:
+                what = f"{name} is no text"
+                problems.append({"code": "STK-302", "what": what, "hint": "write it in quotes"})
+            continue
         if result.error_messages:
             reason = "; ".join(result.error_messages).removeprefix(f"argument '{name}' is of type ")
             problems.append(
@@ -93,6 +98,13 @@ def catalog_packages(catalog: Json) -> list[str]:
     return sorted(names)
 
 
+def catalog_secret_files(catalog: Json) -> dict[str, str]:
+    """Files with the API key that some engine wants beside the key itself: name → text."""
+    keys = [engine["secrets"]["api_key"] for engine in catalog["engines"].values()
+            if "secrets" in engine]  # fmt: skip
+    return {name: text for key in keys for name, text in key["files"].items()}
+
+
 def catalog_pci_ids(catalog: Json) -> dict[str, str]:
     """PCI device id → target name."""
     return {entry["pci_id"]: entry["gfx"] for entry in catalog["products"]}
@@ -106,4 +118,5 @@ class FilterModule:
             "check_settings": check_settings,
             "catalog_packages": catalog_packages,
             "catalog_pci_ids": catalog_pci_ids,
+            "catalog_secret_files": catalog_secret_files,
         }

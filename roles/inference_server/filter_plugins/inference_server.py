@@ -131,6 +131,8 @@ def _devices(settings: Json) -> list[str]:
 def _container(settings: Json) -> Iterator[tuple[str, str]]:
     definition, identity = settings["definition"], settings["identity"]
     arguments, environment, health = _engine(settings)
+    secrets = settings.get("secrets") or {}
+    arguments = arguments + secrets.get("arguments", [])
     address = f"[{settings['bind']}]" if ":" in settings["bind"] else settings["bind"]
     yield "ContainerName", settings["name"]
     yield "Image", settings["image"]
@@ -153,6 +155,8 @@ def _container(settings: Json) -> Iterator[tuple[str, str]]:
     yield "PidsLimit", "0"  # the service's TasksMax counts them
     yield "Volume", f"{settings['models_path']}:/models:ro"
     yield "Volume", f"{settings['cache_path']}:/cache"
+    for outside, inside in secrets.get("mounts", []):
+        yield "Volume", f"{outside}:{inside}:ro"
     yield "PublishPort", f"{address}:{settings['port']}:{definition['port']}"
     for name, value in sorted(environment.items()):
         yield "Environment", systemd_word(f"{name}={value}")

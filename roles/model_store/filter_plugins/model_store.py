@@ -16,6 +16,15 @@ CHUNK = 4 * 1024 * 1024
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,190}")
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 HUB = "hf:"
+TOKEN_FOLDER = "/etc/stroke/secrets/model_store"  # noqa: S105  a place, not a token
+# What fetch_model.py says → code and what helps. What came so far stays and is continued.
+KINDS = {
+    "missing": ("STK-615", "look for its name on the hub; hf:org/model in model_store_models"),
+    "refused": ("STK-616", "open its page and ask for access, and set model_store_hf_token_file"),
+    "space": ("STK-617", "make room, then run again: what has come is kept; on the host try df -h"),
+    "network": ("STK-618", "run again: what has come is kept"),
+    "damaged": ("STK-618", "run again; if it stays, another revision of the model may be whole"),
+}
 
 
 def _memory(path: Path, status: os.stat_result) -> Path:
@@ -100,6 +109,18 @@ def model_record(entry: Json) -> str:
     return json.dumps(kept, indent=2, sort_keys=True) + "\n"
 
 
+def token_items(wanted: bool) -> list[Json]:
+    """The hub's token as items: root's alone, and nothing of it where there is none."""
+    base = {"role": "model_store", "stage": "prepare", "owner": "root", "group": "root"}
+    folder = {"kind": "directory", "path": TOKEN_FOLDER}
+    if not wanted:
+        return [base | folder | {"state": "absent", "reason": "no token for the hub is set"}]
+    why = {"reason": "the hub gives some models only for it; no service gets to see it"}
+    above = {"kind": "directory", "path": TOKEN_FOLDER.rpartition("/")[0], "mode": "0711"}
+    file = {"kind": "file", "path": f"{TOKEN_FOLDER}/hf_token", "mode": "0400", "opaque": True}
+    return [base | above | why, base | folder | why | {"mode": "0700"}, base | file | why]
+
+
 def model_items(plan: list[Json], store: Json) -> list[Json]:
     """The manifest's items: the store, each model, and the record that tells which one it is."""
     base = {"role": "model_store", "stage": "prepare"}
@@ -109,6 +130,9 @@ def model_items(plan: list[Json], store: Json) -> list[Json]:
     items: list[Json] = [
         base | owned | {"kind": "directory", "path": store["path"], "reason": reason}
     ]
+    if any(entry["kind"] == "hub" for entry in plan):
+        program = {"path": f"{store['records']}/fetch_model.py", "content": store["program"]}
+        items.append(base | root | program | {"kind": "file", "reason": "fetches models"})
     for entry in plan:
         path = f"{store['path']}/{entry['name']}"
         if entry["kind"] == "file":
@@ -128,20 +152,10 @@ def model_items(plan: list[Json], store: Json) -> list[Json]:
     return items
 
 
-def fetch_command(entry: Json, store: Json, identity: list[str]) -> list[str]:
-    """The serving image's own downloader, as the service user, into the store."""
-    return [
-        "podman", "run", "--rm", "--replace", "--pull", "never",
-        "--name", f"stroke-fetch-{entry['name'].lower()}",
-        "--user", f"{identity[1]}:{identity[2]}",
-        "--cap-drop", "all", "--security-opt", "no-new-privileges",
-        "--volume", f"{store['path']}:/models",
-        "--env", "HOME=/tmp", "--env", "HF_HOME=/tmp/huggingface",
-        "--entrypoint", "hf",
-        store["image"],
-        "download", entry["source"], "--revision", entry["revision"],
-        "--local-dir", f"/models/{entry['name']}",
-    ]  # fmt: skip
+def fetch_problem(model: str, result: Json) -> list[Json]:
+    """Why a model could not be fetched, with the code of its kind."""
+    code, hint = KINDS.get(result.get("kind", ""), KINDS["network"])
+    return [{"code": code, "what": f"model {model}: {result['what']}", "hint": hint}]
 
 
 class FilterModule:
@@ -153,5 +167,6 @@ class FilterModule:
             "model_problems": model_problems,
             "model_record": model_record,
             "model_items": model_items,
-            "fetch_command": fetch_command,
+            "token_items": token_items,
+            "fetch_problem": fetch_problem,
         }

@@ -44,14 +44,44 @@ def units(host: Host, names: list[str]) -> dict[str, dict[str, Any]]:
     }
 
 
-def models(host: Host, url: str) -> list[str]:
-    """Models that an OpenAI endpoint says it serves; `*` for one that wants a key first."""
+def bearer(host: Host, path: str | None) -> dict[str, str]:
+    """The header with the key of a file that only root may read; none where there is no file."""
+    key = host.line(path) if path else None
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def guarded_by_key(host: Host, url: str, header: dict[str, str]) -> str:
+    """Is the endpoint closed without its key (else `open`) and open with it (else `refused`)?
+
+    The request is empty on purpose: an engine that lets it in only says that it is wrong.
+    """
+    import urllib.error
+    import urllib.request
+
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def closed(headers: dict[str, str]) -> bool:
+        asked = urllib.request.Request(  # noqa: S310  the scheme is ours
+            f"{url}/v1/completions", b"{}", {"Content-Type": "application/json", **headers}
+        )
+        try:
+            opener.open(asked, timeout=PATIENCE).close()
+        except urllib.error.HTTPError as refusal:
+            return refusal.code in (401, 403)
+        return False
+
+    return "open" if not closed({}) else "refused" if closed(header) else "asked"
+
+
+def models(host: Host, url: str, header: dict[str, str]) -> list[str]:
+    """Models that an OpenAI endpoint says it serves; `*` for one that wants another key first."""
     import urllib.error
     import urllib.request
 
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"{url}/v1/models", timeout=PATIENCE) as answer:
+        asked = urllib.request.Request(f"{url}/v1/models", headers=header)  # noqa: S310  see above
+        with opener.open(asked, timeout=PATIENCE) as answer:
             return [str(entry["id"]) for entry in json.loads(answer.read(1 << 20))["data"]]
     except urllib.error.HTTPError as refusal:
         return ["*"] if refusal.code in (401, 403) else []
@@ -74,5 +104,8 @@ def services(host: Host, items: list[dict[str, Any]]) -> dict[str, dict[str, Any
                        str(item["container"]))  # fmt: skip
             seen["config"] = None if told is None else told.strip()
         if item.get("url") and host.live:
-            seen["serves"] = host.guarded(str(item["url"]), None, models, host, str(item["url"]))
+            url, header = str(item["url"]), bearer(host, item.get("key_file"))
+            seen["serves"] = host.guarded(url, None, models, host, url, header)
+            if header and seen["serves"]:
+                seen["key"] = host.guarded(url, None, guarded_by_key, host, url, header)
     return table
