@@ -65,9 +65,7 @@ def consider(
     given = words.given(extra or [], aliases)
     special = variant(definition, gfx["name"], False)
     ceiling = words.given(special.get("arguments", []), aliases)
-    found = budget(
-        catalog, pool, recipe, name, share=share, given=given, ceiling=ceiling
-    )
+    found = budget(catalog, pool, recipe, name, share=share, given=given, ceiling=ceiling)
     flags = rule["flags"] if rule else {}
     speed = None
     if found["recipe"]:
