@@ -320,3 +320,20 @@ def test_the_manifest_has_every_file_and_every_timer(state: str) -> None:
     items = filters.watchdog_manifest({"/a": "x"}, ["t.timer"], state)
     assert [item["kind"] for item in items] == ["file", "unit"]
     assert all((item.get("state") == "absent") is (state == "absent") for item in items)
+
+
+@pytest.mark.parametrize(
+    ("seen", "action"),
+    [
+        ({"exists": True, "active": True, "enabled": "enabled", "sub": "waiting"}, None),
+        ({"exists": True, "active": True, "enabled": "disabled", "sub": "waiting"}, "enable"),
+        ({"exists": True, "active": False, "enabled": "enabled", "sub": "dead"}, "start"),
+        ({"exists": False, "active": False, "enabled": ""}, "start"),
+    ],
+)
+def test_a_timer_that_does_not_run_or_not_after_the_next_boot_is_a_change(
+    seen: Json, action: str | None
+) -> None:
+    items = filters.watchdog_manifest({}, ["t.timer"], "present")
+    found = plugin("host_profile", "manifest").manifest_changes(items, [seen])
+    assert [change["action"] for change in found] == ([action] if action else [])
