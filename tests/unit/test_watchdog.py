@@ -84,7 +84,8 @@ def config(server: Any = None, **more: Any) -> Json:
     url = f"http://127.0.0.1:{server.server_address[1]}" if server else "http://127.0.0.1:9"
     service = {"name": "box", "url": url, "model": "m", "progress": VLLM, "start_seconds": 60}
     text = filters.watchdog_settings([service], LIMITS | {"timeout": 0.5}, "/x")["/x/box.json"]
-    return json.loads(text) | {"timeout": 0.5, "key_file": ""} | more
+    found: Json = json.loads(text)
+    return found | {"timeout": 0.5, "key_file": ""} | more
 
 
 def moving(number: int) -> str:
