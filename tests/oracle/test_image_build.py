@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from stroke import role_code
 
-from tests.container_image import image, runtime
+from tests.container_image import OPTIONS, image, runtime
 from tests.containers import ROOT
 
 pytestmark = pytest.mark.container
@@ -103,6 +103,7 @@ def test_a_build_without_network_ends_in_an_archive_that_the_role_accepts(
     assert "insecure" not in history and "TOKEN" not in history
     said = subprocess.run(
         ["podman", "run", "--rm", "--network=none", "--runtime", runtime(base), "--cap-drop=all",
+         *(word for word in OPTIONS if word.startswith("--ulimit")),
          "--read-only", "--security-opt=no-new-privileges", TAG, "/models/m"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip

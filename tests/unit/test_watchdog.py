@@ -84,7 +84,8 @@ def config(server: Any = None, **more: Any) -> Json:
     url = f"http://127.0.0.1:{server.server_address[1]}" if server else "http://127.0.0.1:9"
     service = {"name": "box", "url": url, "model": "m", "progress": VLLM, "start_seconds": 60}
     text = filters.watchdog_settings([service], LIMITS | {"timeout": 0.5}, "/x")["/x/box.json"]
-    return json.loads(text) | {"timeout": 0.5, "key_file": ""} | more
+    found: Json = json.loads(text)
+    return found | {"timeout": 0.5, "key_file": ""} | more
 
 
 def moving(number: int) -> str:
@@ -320,3 +321,20 @@ def test_the_manifest_has_every_file_and_every_timer(state: str) -> None:
     items = filters.watchdog_manifest({"/a": "x"}, ["t.timer"], state)
     assert [item["kind"] for item in items] == ["file", "unit"]
     assert all((item.get("state") == "absent") is (state == "absent") for item in items)
+
+
+@pytest.mark.parametrize(
+    ("seen", "action"),
+    [
+        ({"exists": True, "active": True, "enabled": "enabled", "sub": "waiting"}, None),
+        ({"exists": True, "active": True, "enabled": "disabled", "sub": "waiting"}, "enable"),
+        ({"exists": True, "active": False, "enabled": "enabled", "sub": "dead"}, "start"),
+        ({"exists": False, "active": False, "enabled": ""}, "start"),
+    ],
+)
+def test_a_timer_that_does_not_run_or_not_after_the_next_boot_is_a_change(
+    seen: Json, action: str | None
+) -> None:
+    items = filters.watchdog_manifest({}, ["t.timer"], "present")
+    found = plugin("host_profile", "manifest").manifest_changes(items, [seen])
+    assert [change["action"] for change in found] == ([action] if action else [])

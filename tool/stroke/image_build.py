@@ -55,6 +55,8 @@ def command(
     if builder in ("podman", "buildah"):
         words = [builder, "build", "--format=oci", f"--file={file}", f"--tag={recipe.tag}"]
         words += ["--pull=never", "--network=none"] if offline else []
+        # Their cache knows the text of a step, not what is mounted into it.
+        words += ["--no-cache"] if (context / "wheels").is_dir() else []
         return [*words, place]
     if builder == "docker":
         words = ["docker", "buildx", "build", f"--file={file}", f"--tag={recipe.tag}"]

@@ -67,7 +67,8 @@ options:
   look:
     description:
       - What else to look at in the same run, besides the facts. C(paths) are files and directories,
-        with wildcards in the last part; C(units) are items of a manifest.
+        with wildcards in the last part; C(units) are items of a manifest. One with C(history) is
+        also asked why it is as it is (starts, last stop, container, watchdog).
     type: dict
     default: {}
   secrets:
