@@ -19,7 +19,8 @@ def checked(profile: Json, number: str) -> Json:
     given["now"] = profile
     given["profile"]["kernel"] = profile["kernel"]
     found = {check["id"]: check for check in verify.verify_checks(given)}
-    return found[number]
+    check: Json = found[number]
+    return check
 
 
 @pytest.mark.parametrize(
