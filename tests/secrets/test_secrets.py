@@ -152,8 +152,8 @@ def test_planted_secrets_are_nowhere_but_in_their_files(host: Container, tmp_pat
     with watched_processes() as processes:
         check = stroke(host, "provision", "--check", "--diff", "--yes", "-e", given, "--", "-vvv")
         assert check.returncode == 0, check.stdout + check.stderr
-        done = stroke(host, "provision", "--diff", "--yes", "--json", "--keep-artifacts", kept, "-e", given,
-                      "--", "-vvv")  # fmt: skip
+        done = stroke(host, "provision", "--diff", "--yes", "--json", "--keep-artifacts", kept,
+                      "-e", given, "--", "-vvv")  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         assert answer(host, None) == "401"
     assert processes == set()
