@@ -1,4 +1,4 @@
-"""Planted secrets are in their files and nowhere else, whatever the run prints, keeps and leaves."""
+"""Planted secrets are in their files and nowhere else, whatever a run prints, keeps and leaves."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def forms(secret: str) -> list[bytes]:
     found = [secret.encode()]
     for text in (secret, f"{secret}\n"):
         found.append(base64.b64encode(text.encode())[: len(secret)])
-        found += [hashlib.new(name, text.encode()).hexdigest().encode() for name in ("sha256", "sha1")]
+        hashes = (hashlib.new(name, text.encode()) for name in ("sha256", "sha1"))
+        found += [made.hexdigest().encode() for made in hashes]
     return found
 
 
@@ -108,7 +109,8 @@ def left_on(host: Container) -> set[str]:
     subprocess.run(["podman", "exec", "-i", host.name, "sh", "-c", asked], input=patterns,
                    text=True, check=True)  # fmt: skip
     found = host.sh(
-        "cd / && grep -rlF -f /dev/shm/patterns etc home root run srv tmp usr/local var 2>/dev/null",
+        "cd / && grep -rlF -f /dev/shm/patterns etc home root run srv tmp usr/local var "
+        "2>/dev/null",
         check=False,
     )
     places = {f"/{line}" for line in found.splitlines()}
@@ -150,8 +152,8 @@ def test_planted_secrets_are_nowhere_but_in_their_files(host: Container, tmp_pat
     with watched_processes() as processes:
         check = stroke(host, "provision", "--check", "--diff", "--yes", "-e", given, "--", "-vvv")
         assert check.returncode == 0, check.stdout + check.stderr
-        done = stroke(host, "provision", "--diff", "--yes", "--json", "--keep", kept, "-e", given,
-                      "--", "-vvv")  # fmt: skip
+        done = stroke(host, "provision", "--diff", "--yes", "--json", "--keep-artifacts", kept,
+                      "-e", given, "--", "-vvv")  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         assert answer(host, None) == "401"
     assert processes == set()

@@ -86,6 +86,7 @@ def test_a_second_run_changes_nothing(running: Container) -> None:
 
 def test_the_front_is_gone_without_a_trace(running: Container) -> None:
     assert front(running, tls_proxy_state="absent").status == 0
-    assert running.sh("ls -d /etc/stroke/tls_proxy /var/lib/private/stroke-tls-proxy "
-                      "/etc/systemd/system/stroke-tls-proxy.service 2>/dev/null || true") == ""  # fmt: skip
+    places = "/etc/stroke/tls_proxy /etc/systemd/system/stroke-tls-proxy.service"
+    places += " /var/lib/private/stroke-tls-proxy"
+    assert running.sh(f"ls -d {places} 2>/dev/null || true") == ""
     assert str(PORT) not in running.sh(f"ss -ltn 'sport = :{PORT}'")

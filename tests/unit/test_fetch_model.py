@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -115,18 +116,49 @@ def test_a_token_opens_what_is_closed(hub: Hub, tmp_path: Path, repository: str)
     assert hub.tokens == {f"Bearer {TOKEN}"}
 
 
-def test_too_little_room_is_told_before_anything_comes(hub: Hub, tmp_path: Path) -> None:
-    small = tmp_path / "small"
-    small.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", os.fspath(small)]
+@contextmanager
+def small_file_system(where: Path, size: str) -> Iterator[Path]:
+    where.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", os.fspath(where)]
     if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("only root can make a small file system")
     try:
+        yield where
+    finally:
+        subprocess.run(["umount", where], check=True)
+
+
+def test_too_little_room_is_told_before_anything_comes(hub: Hub, tmp_path: Path) -> None:
+    with small_file_system(tmp_path / "small", "8m") as small:
         state = fetch(hub, small, "org/tiny")
         assert state["kind"] == "space" and "are free" in state["what"]
         assert hub.sent < 10_000 and not (small / "m").exists()
-    finally:
-        subprocess.run(["umount", small], check=True)
+
+
+def test_a_disk_that_fills_meanwhile_is_told_and_the_next_run_goes_on(
+    hub: Hub, tmp_path: Path
+) -> None:
+    with small_file_system(tmp_path / "small", "40m") as small:
+        hub.slow = 0.05
+        process = start(hub, small, "org/tiny")
+        deadline = time.monotonic() + 60
+        while hub.sent < len(WEIGHTS) // 4 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        with pytest.raises(OSError, match="No space left"), (small / "other").open("wb") as other:
+            while True:
+                other.write(bytes(1 << 16))
+        assert process.wait(60) == 1
+        state = json.loads((small / ".partial/m.json").read_text(encoding="utf-8"))
+        assert (state["kind"], state["what"]) == ("space", f"{small} is full")
+        (part,) = (small / ".partial/m").glob("model.safetensors.*.part")
+        came = part.stat().st_size
+        assert came > 0 and not (small / "m").exists()
+        (small / "other").unlink()
+        hub.slow = 0
+        hub.asked.clear()
+        assert fetch(hub, small, "org/tiny")["state"] == "done"
+        assert f"bytes={came}-" in [span for _, span in hub.asked]
+        assert (small / "m/model.safetensors").read_bytes() == WEIGHTS
 
 
 def test_a_model_is_replaced_whole(hub: Hub, tmp_path: Path) -> None:
