@@ -66,6 +66,7 @@ def _host(host: HostRun) -> dict[str, Any]:
         "boot": dict(host.boot) or None,
         "verify": [_mapping(check) for check in host.verify],
         "endpoint": dict(host.endpoint) or None,
+        "bench": dict(host.bench) or None,
         "packages": [_mapping(package) for package in host.packages],
         "removed": list(host.removed),
         "leftover": list(host.leftover),

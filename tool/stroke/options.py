@@ -6,6 +6,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from .bench_settings import Settings as Bench
+
 # What ansible-playbook would ask later, when nobody can answer: option, its prompt, our question.
 PROMPTS = (
     (("-K", "--ask-become-pass"), r"BECOME password.*:\s*$", "sudo password on the hosts"),
@@ -38,6 +40,7 @@ class Options:
     keep: Path | None = None
     debug: bool = False
     capture: Path | None = None
+    bench: Bench | None = None
     passthrough: tuple[str, ...] = ()
 
     @property

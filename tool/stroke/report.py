@@ -10,7 +10,7 @@ from .diagnosis import explain
 from .errors import Exit, Problem, exit_of
 from .events import STAGE_OF_ROLE, Event
 
-REPLACED = ("facts", "profile", "boot", "endpoint", "space", "capture")
+REPLACED = ("facts", "profile", "boot", "endpoint", "space", "capture", "bench")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class HostRun:
     endpoint: Mapping[str, Any] = field(default_factory=dict)
     space: Mapping[str, Any] = field(default_factory=dict)
     capture: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    bench: Mapping[str, Any] = field(default_factory=dict, repr=False)
     changes: tuple[Change, ...] | None = None
     problems: tuple[Problem, ...] = ()
     verify: tuple[Mapping[str, Any], ...] = ()

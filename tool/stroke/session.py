@@ -73,6 +73,8 @@ class Session:
                 return run, run.exit
             case "inspect":
                 return self._inspect()
+            case "bench":
+                return self._bench()
             case _:
                 return self._remove()
 
@@ -132,6 +134,21 @@ class Session:
             self.console.captured(file, capture.write(run, file))
         return run, run.exit
 
+    def _bench(self) -> tuple[Run, Exit]:
+        from . import bench, bench_view
+
+        settings = self.options.bench or bench.Settings()
+        if settings.report:
+            from .bench_chart import require
+
+            require()
+        run, documents = bench.finish(self._play("bench", "Measuring"), settings)
+        self._known = run
+        self.console.result(bench_view.measured(run))
+        for path in bench.reports(documents, settings.report) if settings.report else ():
+            self.console.say(f"Written: {path}")
+        return run, run.exit
+
     def _remove(self) -> tuple[Run, Exit]:
         names = self._names(self.options.limit)
         if not names:
@@ -164,6 +181,8 @@ class Session:
             extra = (*extra, "stroke_remove_packages=true")
         if playbook == "site" and options.full:
             extra = (*extra, "stroke_full=true")
+        if options.bench:
+            extra = (*options.bench.variables, *extra)
         self._changing = playbook in ("site", "remove") and not options.check
         job = Job(
             playbook=content.playbook(playbook),
