@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -61,7 +62,7 @@ def document(host: HostRun, settings: Settings, known: Mapping[str, Any]) -> Jso
             "model": raw.get("model"),
             "engine": engine.get("name"),
             "image": engine.get("image") or (engine.get("definition") or {}).get("image"),
-            "command": raw.get("running") or None,
+            "command": command_of(str(raw.get("unit") or "")),
         },
         "load": dict(raw.get("load") or {}),
         "levels": levels,
@@ -71,6 +72,12 @@ def document(host: HostRun, settings: Settings, known: Mapping[str, Any]) -> Jso
         "baseline": None,
         RAW: list(raw[RAW]),
     }
+
+
+def command_of(shown: str) -> str | None:
+    """The command line in what `systemctl show --property=ExecStart` says; None: no such unit."""
+    found = re.search(r"argv\[\]=(.*?) ; ", shown)
+    return found[1] if found else None
 
 
 def warnings(levels: list[Json], known: Mapping[str, Any]) -> list[str]:

@@ -14,6 +14,7 @@ Json = dict[str, Any]
 Steps = Sequence[Mapping[str, Any]]
 SCHEMA = "stroke/bench-comparison/1"
 RESAMPLES = 1000
+ENOUGH = 3  # repetitions
 SAME = ("model", "prompt_length", "output_length")
 
 
@@ -50,7 +51,9 @@ METRICS = (
 def comparable(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """Why two runs cannot be compared; empty when they can."""
     for key in SAME:
-        old, new = ({"model": run["service"]["model"], **run["load"]}[key] for run in (before, after))
+        old, new = (
+            {"model": run["service"]["model"], **run["load"]}[key] for run in (before, after)
+        )
         if old != new:
             return f"{key.replace('_', ' ')} is {old} in {before['id']} and {new} in {after['id']}"
     if not _levels(before) & _levels(after):
@@ -62,15 +65,13 @@ def _levels(run: Mapping[str, Any]) -> set[int]:
     return {int(step["concurrency"]) for step in run["steps"] if answered(step)}
 
 
-def compare(
-    before: Mapping[str, Any], after: Mapping[str, Any], known: Mapping[str, Any]
-) -> Json:
+def compare(before: Mapping[str, Any], after: Mapping[str, Any], known: Mapping[str, Any]) -> Json:
     """Every metric at every common level: both values, the change and its interval."""
     if reason := comparable(before, after):
         raise StrokeError(
             f"these runs cannot be compared: {reason}",
             code="STK-624",
-            hint="measure both with the same model and the same --prompt-tokens and --output-tokens",
+            hint="measure both with one model, one --prompt-tokens and one --output-tokens",
         )
     rows = []
     for level in sorted(_levels(before) & _levels(after)):
@@ -98,10 +99,11 @@ def _row(level: int, old: Steps, new: Steps, metric: Metric, known: Mapping[str,
         return {}
     low, high = interval(old, new, metric, rule(known, "interval"))
     change = after / before - 1
-    word = "not known"  # one repetition says nothing about noise
+    margin = rule(known, "regression")
+    word = "not known"  # too few repetitions to tell a difference from noise
     if low is not None and high is not None:
-        word = "same"
-        if (low > 0 or high < 0) and abs(change) > rule(known, "regression"):
+        word = "same" if max(abs(low), abs(high)) <= margin else "unclear"
+        if (low > 0 or high < 0) and abs(change) > margin and _apart(old, new, metric):
             word = "better" if (change > 0) == metric.more_is_better else "worse"
     return {
         "concurrency": level,
@@ -116,20 +118,34 @@ def _row(level: int, old: Steps, new: Steps, metric: Metric, known: Mapping[str,
     }
 
 
+def _apart(old: Steps, new: Steps, metric: Metric) -> bool:
+    """Whether every repetition of one side is above all of the other.
+
+    An interval from three repetitions is narrower than the truth: this keeps it from crying wolf.
+    """
+    before, after = (
+        [value for step in side if (value := metric.of([step])) is not None] for side in (old, new)
+    )
+    return min(before) > max(after) or min(after) > max(before)
+
+
 def interval(
     old: Steps, new: Steps, metric: Metric, share: float
 ) -> tuple[float | None, float | None]:
     """Bootstrap interval of the relative change; repetitions are drawn first, then requests.
 
     Requests of one repetition have the same minute in common, so drawing only requests would make
-    the interval too narrow. One repetition on either side: no interval.
+    the interval too narrow. Fewer than three repetitions on either side: no interval.
     """
-    if len(old) < 2 or len(new) < 2:
+    if len(old) < ENOUGH or len(new) < ENOUGH:
         return None, None
     chance = random.Random(len(old) * 1000 + len(new))  # noqa: S311  # the same answer every time
     changes = []
     for _ in range(RESAMPLES):
-        before, after = metric.of(_drawn(old, metric, chance)), metric.of(_drawn(new, metric, chance))
+        before, after = (
+            metric.of(_drawn(old, metric, chance)),
+            metric.of(_drawn(new, metric, chance)),
+        )
         if before and after:
             changes.append(after / before - 1)
     changes.sort()

@@ -1,4 +1,4 @@
-"""Where measured runs are kept: one directory per host, one file per run, one of them the baseline."""
+"""Where measured runs are kept: a directory per host, a file per run, one of them the baseline."""
 
 from __future__ import annotations
 
@@ -81,10 +81,7 @@ class Store:
         runs = self.runs(host) if host else []
         ids = set(self._baseline_ids(host)) if host else set()
         for run in reversed(runs):
-            if (
-                which in (LAST, run["id"], run["label"])
-                or (which == BASELINE and run["id"] in ids)
-            ):
+            if which in (LAST, run["id"], run["label"]) or (which == BASELINE and run["id"] in ids):
                 return run
         shown = [f"{host}/{run['label'] or run['id']}" for run in runs[-4:]]
         shown = shown or [f"{path.name}/last" for path in sorted(self.directory.glob("*/"))[:4]]

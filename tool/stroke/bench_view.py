@@ -20,6 +20,7 @@ STYLE = {
     "above the roofline": "yellow",
     "better": "green",
     "worse": "red",
+    "unclear": "yellow",
     "not known": "yellow",
 }
 
@@ -43,7 +44,8 @@ def _host(host: HostRun) -> list[RenderableType]:
         verdict(bench["verdict"]),
     ]
     parts += [
-        Text.assemble(("warning: ", "bold yellow"), text.clean(words)) for words in bench["warnings"]
+        Text.assemble(("warning: ", "bold yellow"), text.clean(words))
+        for words in bench["warnings"]
     ]
     if bench["baseline"]:
         parts.append(Text(f"against the baseline {_name(bench['baseline']['before'])}:"))

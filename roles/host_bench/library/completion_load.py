@@ -109,11 +109,7 @@ requests:
 """
 
 # Short words of one token in most vocabularies; their number is corrected by the server's count.
-WORDS = (
-    "time year people way day man thing woman life child world school state family student group "
-    "country problem hand part place case week company system program question work government "
-    "number night point home water room mother area money story fact month lot right study book"
-).split()
+WORDS = ["time", "year", "people", "way", "day", "man", "thing", "woman", "life", "child", "world", "school", "state", "family", "student", "group", "country", "problem", "hand", "part", "place", "case", "week", "company", "system", "program", "question", "work", "government", "number", "night", "point", "home", "water", "room", "mother", "area", "money", "story", "fact", "month", "lot", "right", "study", "book"]  # readable
 PATIENCE = 60.0  # seconds without a byte before the deadline of all, at least
 
 
@@ -266,7 +262,10 @@ def load(client: Client, prompts: Prompts, params: dict[str, Any], words: int) -
             "max": round(gaps[-1], 6) if gaps else None,
         },
         "requests": [
-            {key: round(value, 6) if isinstance(value, float) else value for key, value in a.items()}
+            {
+                key: round(value, 6) if isinstance(value, float) else value
+                for key, value in a.items()
+            }
             for a in sorted(found, key=lambda answer: float(answer["sent"]))
         ],
     }
