@@ -131,7 +131,7 @@ def compare(before: str, after: str, settings: Settings, *, as_json: bool) -> Ex
     console = Console(as_json=as_json)
     store = Store(settings.results)
     runs = [store.find(before), store.find(after)]
-    comparison = bench_compare.compare(*runs, role_code.catalog())
+    comparison = bench_compare.compare(runs[0], runs[1], role_code.catalog())
     console.result(bench_view.compared(comparison))
     if settings.report:
         for path in bench_report.write(settings.report, runs, comparison):

@@ -136,8 +136,9 @@ class Session:
 
     def _bench(self) -> tuple[Run, Exit]:
         from . import bench, bench_view
+        from .bench_settings import Settings
 
-        settings = self.options.bench or bench.Settings()
+        settings = self.options.bench or Settings()
         if settings.report:
             from .bench_chart import require
 

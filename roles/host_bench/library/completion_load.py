@@ -109,7 +109,11 @@ requests:
 """
 
 # Short words of one token in most vocabularies; their number is corrected by the server's count.
-WORDS = ["time", "year", "people", "way", "day", "man", "thing", "woman", "life", "child", "world", "school", "state", "family", "student", "group", "country", "problem", "hand", "part", "place", "case", "week", "company", "system", "program", "question", "work", "government", "number", "night", "point", "home", "water", "room", "mother", "area", "money", "story", "fact", "month", "lot", "right", "study", "book"]  # readable
+TEXT = """
+time year people way day man thing woman life child world school state family student group country
+problem hand part place case week company system program question work government number night point
+home water room mother area money story fact month lot right study book"""
+WORDS = TEXT.split()
 PATIENCE = 60.0  # seconds without a byte before the deadline of all, at least
 
 
