@@ -98,7 +98,7 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     command = [program, "serve", model, "--served-model-name", "tiny", "--host", "127.0.0.1",
                "--port", str(port), "--enforce-eager", "--max-model-len", "2048"]  # fmt: skip
     settings = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
-    with serving(command, port, tmp_path_factory.mktemp("vllm") / "log", 500, **settings):
+    with serving(command, port, tmp_path_factory.mktemp("vllm") / "log", 1000, **settings):
         yield port
 
 

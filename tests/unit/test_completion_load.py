@@ -151,6 +151,7 @@ def test_the_length_of_a_prompt_is_the_servers_count(server: Server) -> None:
     given = params(server)
     words = module.calibrate(module.Client(given), module.Prompts("x"), 100)
     assert words == 50  # the server counts two for each word
+    assert len(server.asked[0]["prompt"].split()) * 8 <= 100, "fits a context of that length"
 
 
 def test_the_key_comes_from_its_file(server: Server, tmp_path: Path) -> None:

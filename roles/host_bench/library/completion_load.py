@@ -216,7 +216,8 @@ class Prompts:
 
 def calibrate(client: Client, prompts: Prompts, wanted: int) -> int:
     """Return how many words make a prompt of the wanted number of tokens, by asking the server."""
-    words = max(1, wanted)
+    # A vocabulary of bytes makes six tokens of a word: the question must fit the context, too.
+    words = max(1, wanted // 8)
     counted = client.ask(prompts.make(words), 1, time.perf_counter(), PATIENCE * 5)["input"]
     return max(1, round(words * wanted / counted)) if counted else words
 
