@@ -65,7 +65,7 @@ def draw(runs: Sequence[Run], comparison: Mapping[str, Any] | None) -> Any:
 def _title(runs: Sequence[Run]) -> str:
     run = runs[-1]
     machine = run["machine"]
-    gpu = f"{machine.get('gpu', '')}{' (simulated GPU)' if machine.get('simulated') else ''}"
+    gpu = f"{machine.get('gpu') or ''}{' (simulated GPU)' if machine.get('simulated') else ''}"
     words = [run["service"].get("model"), gpu, run["host"]]
     return _plain(" · ".join(str(word) for word in words if word))
 

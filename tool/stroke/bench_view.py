@@ -57,7 +57,7 @@ def _host(host: HostRun) -> list[RenderableType]:
 def title(bench: Mapping[str, Any]) -> str:
     """Model, image, GPU and kernel in a row."""
     machine, service = bench["machine"], bench["service"]
-    gpu = f"{machine.get('gpu', '')}{' (simulated)' if machine.get('simulated') else ''}"
+    gpu = f"{machine.get('gpu') or ''}{' (simulated)' if machine.get('simulated') else ''}"
     kernel = f"kernel {machine['kernel']}" if machine.get("kernel") else ""
     words = (service.get("model"), service.get("image"), gpu, kernel)
     return text.clean(", ".join(str(word) for word in words if word))
