@@ -42,14 +42,16 @@ bench: test-packages $(VENV)/.installed
 contract: $(VENV)/.installed
 	@$(BIN)/python -m pytest -q -m contract tests/contract
 
-# Needs uv. No address of an index is recorded.
+# Needs uv. No address of an index is recorded; what is pinned stays, unless its line is taken out first.
 constraints:
+	@cp constraints.txt constraints.txt.new
+	@uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	     --all-extras --group dev --group lint --group molecule \
+	     --no-header --no-emit-index-url --quiet --output-file constraints.txt.new
 	@{ echo "# Every dependency, those of the tests too, pinned with its hashes."; \
 	   echo "# pip install --require-hashes -r constraints.txt     Made by: make constraints"; \
-	   uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-	     --all-extras --group dev --group lint --group molecule \
-	     --no-header --no-emit-index-url --quiet; } > constraints.txt.new
-	@mv constraints.txt.new constraints.txt
+	   cat constraints.txt.new; } > constraints.txt
+	@rm constraints.txt.new
 
 clean:
 	rm -rf $(VENV) .stages build dist

@@ -9,7 +9,7 @@ import pytest
 from tests.content.repo import ROLES, ROOT, argument_specs, defaults, load, templated
 
 # These only look at a host, or decide: they have nothing to take back.
-READERS = {"gpu_facts", "host_profile", "host_verify"}
+READERS = {"gpu_facts", "host_bench", "host_profile", "host_verify"}
 # Nobody has these without asking for them.
 OPTIONAL = {"metrics"}
 # Settings of the playbooks themselves; they live with the role that checks them.
@@ -23,7 +23,7 @@ def test_the_roles_of_the_design_are_there() -> None:
     assert set(ROLES) == {
         "gpu_facts", "host_profile", "preflight", "kernel", "boot_params", "boot_guard", "rocm",
         "gpu_access", "container_runtime", "model_store", "inference_server", "host_verify",
-        "packages", "metrics", "service_watchdog", "tls_proxy",
+        "host_bench", "packages", "metrics", "service_watchdog", "tls_proxy",
     }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .cli_bench import register as register_bench
 from .cli_estimate import estimate
 from .cli_image import image
 from .cli_options import (
@@ -222,6 +223,9 @@ def catalog(
     from .catalog import catalog as run
 
     raise typer.Exit(int(run(name, as_json=as_json, site=str(site.absolute()) if site else "")))
+
+
+register_bench(app)
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

@@ -67,6 +67,7 @@ def _host(host: HostRun) -> dict[str, Any]:
         "state": dict(host.state) or None,
         "verify": [_mapping(check) for check in host.verify],
         "endpoint": dict(host.endpoint) or None,
+        "bench": dict(host.bench) or None,
         "packages": [_mapping(package) for package in host.packages],
         "generated": [_mapping(secret) for secret in host.generated],
         "removed": list(host.removed),

@@ -6,6 +6,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from .bench_settings import Settings as Bench
+
 # What ansible-playbook would ask later, when nobody can answer: option, its prompt, our question.
 PROMPTS = (
     (("-K", "--ask-become-pass"), r"BECOME password.*:\s*$", "sudo password on the hosts"),
@@ -39,6 +41,7 @@ class Options:
     debug: bool = False
     capture: Path | None = None
     junit: Path | None = None
+    bench: Bench | None = None
     passthrough: tuple[str, ...] = ()
 
     @property

@@ -10,7 +10,7 @@ from .diagnosis import explain
 from .errors import Exit, Problem, exit_of
 from .events import STAGE_OF_ROLE, Event
 
-REPLACED = ("facts", "profile", "boot", "endpoint", "space", "capture", "state")
+REPLACED = ("facts", "profile", "boot", "endpoint", "space", "capture", "state", "bench")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ class HostRun:
     space: Mapping[str, Any] = field(default_factory=dict)
     capture: Mapping[str, Any] = field(default_factory=dict, repr=False)
     state: Mapping[str, Any] = field(default_factory=dict)
+    bench: Mapping[str, Any] = field(default_factory=dict, repr=False)
     changes: tuple[Change, ...] | None = None
     problems: tuple[Problem, ...] = ()
     verify: tuple[Mapping[str, Any], ...] = ()

@@ -75,6 +75,8 @@ class Session:
                 return self._status()
             case "inspect":
                 return self._inspect()
+            case "bench":
+                return self._bench()
             case _:
                 return self._remove()
 
@@ -160,6 +162,22 @@ class Session:
             self.console.captured(file, capture.write(run, file))
         return run, run.exit
 
+    def _bench(self) -> tuple[Run, Exit]:
+        from . import bench, bench_view
+        from .bench_settings import Settings
+
+        settings = self.options.bench or Settings()
+        if settings.report:
+            from .bench_chart import require
+
+            require()
+        run, documents = bench.finish(self._play("bench", "Measuring"), settings)
+        self._known = run
+        self.console.result(bench_view.measured(run))
+        for path in bench.reports(documents, settings.report) if settings.report else ():
+            self.console.say(f"Written: {path}")
+        return run, run.exit
+
     def _remove(self) -> tuple[Run, Exit]:
         names = self._names(self.options.limit)
         if not names:
@@ -193,6 +211,8 @@ class Session:
             extra = (*extra, "stroke_remove_packages=true")
         if playbook == "site" and options.full:
             extra = (*extra, "stroke_full=true")
+        if options.bench:
+            extra = (*options.bench.variables, *extra)
         self._changing = playbook in ("site", "remove") and not options.check
         job = Job(
             playbook=content.playbook(playbook),
