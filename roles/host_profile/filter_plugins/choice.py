@@ -17,9 +17,9 @@ ROLES = (
     "container_runtime",
     "inference_server",
     "model_store",
-    "service_watchdog",
     "boot_guard",
     "metrics",
+    "service_watchdog",
     "tls_proxy",
     "host_verify",
 )
