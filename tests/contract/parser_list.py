@@ -192,7 +192,7 @@ def written(engines: Json) -> str:
 
 
 def _flow(value: Any) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=72)
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=60)
     return text.removesuffix("\n").removesuffix("\n...").replace("\n", "\n       ")
 
 
