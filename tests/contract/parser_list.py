@@ -204,7 +204,7 @@ def _entry(entry: Json) -> str:
         return f"      - {_flow(entry)}"
     rest = {key: value for key, value in entry.items() if key != long}
     start = "      - " + (_flow(rest)[:-1] + ", " if rest else "{") + f"{long}: ["
-    words = ", ".join(_flow(item) for item in entry[long])
+    words = ", ".join(_flow([item])[1:-1] for item in entry[long])
     wrapped = textwrap.wrap(words, 118 - len(start), break_long_words=False, break_on_hyphens=False)
     return start + ("\n" + " " * len(start)).join(wrapped) + "]}"
 
