@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -187,13 +188,25 @@ def written(engines: Json) -> str:
         ]
         for part in ("arguments", "environment"):
             lines.append(f"    {part}:")
-            lines += [f"      - {_flow(entry)}" for entry in known[part]]
+            lines += [_entry(entry) for entry in known[part]]
     return "\n".join(lines) + "\n"
 
 
 def _flow(value: Any) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=72)
-    return text.removesuffix("\n").removesuffix("\n...").replace("\n", "\n       ")
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _entry(entry: Json) -> str:
+    """One entry; its long list comes last and is wrapped the way that yamllint wants it."""
+    long = next((key for key in ("choices", "names") if key in entry), None)
+    if long is None:
+        return f"      - {_flow(entry)}"
+    rest = {key: value for key, value in entry.items() if key != long}
+    start = "      - " + (_flow(rest)[:-1] + ", " if rest else "{") + f"{long}: ["
+    words = ", ".join(_flow([item])[1:-1] for item in entry[long])
+    wrapped = textwrap.wrap(words, 118 - len(start), break_long_words=False, break_on_hyphens=False)
+    return start + ("\n" + " " * len(start)).join(wrapped) + "]}"
 
 
 def ask_vllm(version: str, directory: Path) -> Listing:

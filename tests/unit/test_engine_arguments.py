@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import pytest
 from hostprofile import arguments
-from hypothesis import given
+from hostprofile.versions import meets
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.contract import parser_list
@@ -23,9 +25,9 @@ Json = dict[str, Any]
 
 
 def resolved(engine: str = "vllm", image: str | None = None, **more: Any) -> Json:
-    wanted = {"inference_server_engine": engine, "inference_server_image": image}
-    settings = {f"inference_server_{name}": value for name, value in more.items()}
-    result: Json = profile.resolve(strix_halo(), SHIPPED, wanted | settings)
+    wanted: Json = {"inference_server_engine": engine, "inference_server_image": image}
+    wanted |= {f"inference_server_{name}": value for name, value in more.items()}
+    result: Json = profile.resolve(strix_halo(), SHIPPED, wanted)
     return result
 
 
@@ -93,7 +95,8 @@ def test_a_choice_that_a_version_does_not_have_is_not_rendered() -> None:
 def test_a_removed_argument_is_refused_with_the_version_that_removed_it() -> None:
     (problem,) = problems("--swap-space", "4")
     assert problem["code"] == "STK-431"
-    assert "removed in vllm 0.18.0" in problem["what"] and "0.29.0" in problem["what"]
+    assert re.search(r"removed (in|between) vllm 0\.1[78]\.0", problem["what"])
+    assert "the image has 0.29.0" in problem["what"] and "0.18" in problem["hint"]
     assert problem["hint"] == SHIPPED["engines"]["vllm"]["removed"]["--swap-space"]
     assert problems("--swap_space=4") == [problem | {"what": problem["what"]}]
 
@@ -209,7 +212,35 @@ def test_reasons_name_the_version_that_the_lists_have() -> None:
     listed = {n: why for n, why in SHIPPED["engines"]["vllm"]["removed"].items() if n in until}
     assert "--swap-space" in listed
     for name, why in listed.items():
-        assert f"vLLM {until[name].removesuffix('.0')}" in why, name
+        said = re.search(r"vLLM (0\.\d+)", why)
+        assert said, name
+        before = known["versions"][known["versions"].index(until[name]) - 1]
+        assert meets(f"{said[1]}.0", before, "upstream"), name
+        assert meets(until[name], f"{said[1]}.0", "upstream"), name
+
+
+@pytest.mark.parametrize(
+    ("versions", "said"),
+    [
+        (["0.17.0", "0.18.0", "0.19.0"], "removed in vllm 0.18.0"),
+        (["0.16.0", "0.18.0", "0.19.0"], "removed between vllm 0.16.0 and 0.18.0"),
+    ],
+)
+def test_a_removal_is_told_as_exactly_as_the_lists_have_it(versions: list[str], said: str) -> None:
+    known = {
+        "engine_arguments": {
+            "vllm": {
+                "versions": versions, "prefix": "VLLM_", "equals": True,
+                "arguments": [{"flag": "--swap-space", "until": "0.18.0"}, {"flag": "--dtype"}],
+                "environment": [{"names": ["VLLM_OLD"], "until": "0.18.0"}],
+            }
+        }
+    }  # fmt: skip
+    parser = arguments.parser_of(known, "vllm", "0.19.2")
+    assert parser is not None
+    found = list(arguments.argument_problems(parser, ["--swap-space"], {"VLLM_OLD": "1"}, {}))
+    assert [problem["code"] for problem in found] == ["STK-431", "STK-431"]
+    assert all(said in problem["what"] and "0.19.2" in problem["what"] for problem in found)
 
 
 def test_lists_come_back_whole() -> None:
@@ -226,6 +257,7 @@ _LISTING = st.fixed_dictionaries({
 })  # fmt: skip
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(_LISTING, min_size=1, max_size=5))
 def test_any_lists_come_back_whole(lists: list[Any]) -> None:
     """Also an argument that went and came back."""

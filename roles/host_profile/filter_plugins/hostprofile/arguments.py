@@ -31,7 +31,8 @@ class Parser:
     names: frozenset[str]  # environment variables
     prefix: str  # of the variables that are the engine's own
     equals: bool  # --flag=value is a way to write --flag value
-    gone: dict[str, str]  # arguments and variables of older versions → version that removed them
+    gone: dict[str, str]  # arguments and variables of older versions → first listed without them
+    versions: list[str]  # that are listed
 
     def split(self, word: str, values: list[str]) -> tuple[str, list[str]]:
         """A flag and its values, whether or not the first is in the same word."""
@@ -82,8 +83,11 @@ def parser_of(catalog: Json, engine: str, version: str | None) -> Parser | None:
         elif entry.get("until") and meets(at, entry["until"], "upstream"):
             gone |= dict.fromkeys(entry["names"], entry["until"])
     gone = {name: since for name, since in gone.items() if name not in flags and name not in names}
-    return Parser(engine, version if listed and version else at, listed is not None, flags,
-                  frozenset(names), known["prefix"], known["equals"], gone)  # fmt: skip
+    own = version if listed and version else at
+    # fmt: off
+    return Parser(engine, own, listed is not None, flags, frozenset(names), known["prefix"],
+                  known["equals"], gone, known["versions"])
+    # fmt: on
 
 
 def groups(words: list[str]) -> Iterator[tuple[str, list[str]]]:
@@ -127,9 +131,19 @@ def _unknown(parser: Parser, name: str, where: str, among: Iterator[str], sure: 
     return _problem("STK-430", what, hint, sure)
 
 
+def removal(parser: Parser, name: str) -> str:
+    """When a name went, as exactly as the listed versions say it: in 0.18.0."""
+    since = parser.gone[name]
+    before = parser.versions[parser.versions.index(since) - 1]
+    minors = [[int(part) for part in version.split(".")[:2]] for version in (before, since)]
+    if minors[1] == [minors[0][0], minors[0][1] + 1]:
+        return f"in {parser.engine} {since}"
+    return f"between {parser.engine} {before} and {since}"
+
+
 def _removed(parser: Parser, name: str, where: str, advice: dict[str, str]) -> Json:
     since = parser.gone[name]
-    what = f"{name} {where}: removed in {parser.engine} {since}"
+    what = f"{name} {where}: removed {removal(parser, name)}"
     what += f"; the image has {parser.version}" if parser.exact else ""
     hint = advice.get(name) or "leave it out"
     if not parser.exact:
