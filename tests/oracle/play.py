@@ -55,7 +55,12 @@ class Played:
         return False
 
     def changing_roles(self, host: str) -> set[str]:
-        return {entry.partition(":")[0] for entry in self.changed.get(host, [])}
+        """The internal role of packages works for the one that its task names."""
+        entries = [entry.partition(": ") for entry in self.changed.get(host, [])]
+        return {
+            task.rpartition(" of the role ")[2] if role == "packages" else role
+            for role, _, task in entries
+        }
 
     def __str__(self) -> str:
         return "\n".join(line for line in self.output if line.strip())[-6000:]

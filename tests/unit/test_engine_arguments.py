@@ -79,6 +79,7 @@ def test_every_image_takes_the_arguments_of_every_recipe(model: Json) -> None:
         engine = image["engine"]
         words = [str(word) for word in model.get("arguments", {}).get(engine, [])]
         parser = arguments.parser_of(SHIPPED, engine, image["version"])
+        assert parser is not None, engine
         said = arguments.argument_problems(parser, words, {}, {})
         assert [problem["what"] for problem in said] == [], image["reference"]
 
