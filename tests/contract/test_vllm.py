@@ -6,6 +6,7 @@ another. The first run installs it (about 3.5 GB) below STROKE_CONTRACT_DIR or t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -187,12 +188,12 @@ def served(
         wait(found, process)
         yield found
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(120)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # nothing of it is left
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def wait(found: Served, process: subprocess.Popen[bytes]) -> None:
