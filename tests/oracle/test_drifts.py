@@ -94,4 +94,4 @@ def test_after_all_that_every_role_in_full_changes_nothing(host: Container, one:
 def test_proof_alone_can_be_asked_for_on_a_converged_host(host: Container, one: str) -> None:
     played = site(host, one, "--tags", "verify")
     assert played.roles[one] == ["host_verify"]
-    assert any("Ask the endpoint for a completion" in task for task in played.tasks)
+    assert any("Read what the services are, may do and answer" in task for task in played.tasks)
