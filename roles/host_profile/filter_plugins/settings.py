@@ -51,7 +51,7 @@ def check_settings(variables: Mapping[str, Any], roles_directory: str, ignore: l
     settings: Json = {}
     problems: list[Json] = []
     for name in sorted(variables):
-        if name in ignore or not name.startswith(tuple(prefixes)):
+        if name in ignore or not (name in options or name.startswith(tuple(prefixes))):
             continue
         if name not in options:
             close = difflib.get_close_matches(name, list(options), n=1, cutoff=0.8)
@@ -87,6 +87,7 @@ def catalog_packages(catalog: Json) -> list[str]:
         for stream in distribution["kernel"]["streams"]:
             names |= {stream["package"], *stream.get("aliases", [])}
         names |= {distribution["firmware"]["package"], *distribution["runtime_packages"]}
+        names |= {*distribution["rootless_packages"], *distribution["docker_packages"]}
     for channel in catalog["rocm_channels"]:
         for package in channel["packages"]:
             names |= {package["name"].replace("{gfx}", gfx) for gfx in channel["gfx"]}

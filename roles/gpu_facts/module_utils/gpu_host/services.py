@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 from .files import Host
-from .programs import run
+from .programs import as_user, run
 
-PROPERTIES = "LoadState,ActiveState,SubState,UnitFileState"
+PROPERTIES = (
+    "LoadState,ActiveState,SubState,UnitFileState,Result,NRestarts,ExecMainCode,ExecMainStatus"
+)
 UNKNOWN = {"exists": None, "active": None, "enabled": None, "masked": None, "sub": None}
+MISSING = {"exists": False, "active": False, "enabled": "", "masked": False, "sub": ""}
+# How a main process ended, by waitid's number: in words that systemd's own messages use.
+ENDS = {"1": "exited with", "2": "killed by signal", "3": "dumped core on signal"}
 # Label of the container that names the configuration it was made from.
 LABEL = '{{index .Config.Labels "stroke.config"}}'
 # Seconds that an endpoint may take to say which models it serves: no work for a healthy one.
@@ -24,10 +30,31 @@ def parse_units(text: str) -> list[dict[str, str]]:
     ]
 
 
-def units(host: Host, names: list[str]) -> dict[str, dict[str, Any]]:
+def _ended(table: dict[str, str]) -> str:
+    """Why a unit does not run, in words; empty for one that has nothing to tell."""
+    if table.get("Result") in ("success", "", None):
+        return ""
+    how = ENDS.get(table.get("ExecMainCode", ""))
+    last = f", the engine {how} {table['ExecMainStatus']}" if how else ""
+    starts = table.get("NRestarts") or "0"
+    return f"{table['Result']}{last}, started again {starts} times"
+
+
+def units(host: Host, names: list[str], user: str | None = None) -> dict[str, dict[str, Any]]:
+    """State of units of the system, or of a user's own systemd."""
     if not names:
         return {}
-    text = run(host, "systemctl", "show", f"--property={PROPERTIES}", "--", *names)
+    try:
+        own = ("--user",) if user else ()
+        words = ("systemctl", *own, "show", f"--property={PROPERTIES}", "--", *names)
+        command = as_user(user, *words)
+    except LookupError:  # a user who is not there yet has no units
+        return {name: dict(MISSING) for name in names}
+    if user and host.live and os.geteuid() != 0:
+        return {name: dict(UNKNOWN) for name in names}
+    text = run(host, *command)
+    if user and host.live and not (text and text.strip()):  # no session of that user: nothing runs
+        return {name: dict(MISSING) for name in names}
     tables = parse_units(text) if text and text.strip() else []
     if len(tables) != len(names):
         return {name: dict(UNKNOWN) for name in names}
@@ -38,6 +65,7 @@ def units(host: Host, names: list[str]) -> dict[str, dict[str, Any]]:
             "enabled": table.get("UnitFileState", ""),
             "masked": table.get("LoadState") == "masked",
             "sub": table.get("SubState", ""),
+            "ended": _ended(table),
         }
         for name, table in zip(names, tables)
     }
@@ -61,14 +89,18 @@ def models(host: Host, url: str) -> list[str]:
 
 def services(host: Host, items: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Units by name; of an active one, where its item asks for it, `config` and `serves`."""
-    table = units(host, sorted({str(item.get("name")) for item in items}))
+    table: dict[str, dict[str, Any]] = {}
+    for user in sorted({item.get("user") for item in items}, key=str):
+        names = {str(item.get("name")) for item in items if item.get("user") == user}
+        table.update(units(host, sorted(names), user))
     for item in items:
         seen = table.get(str(item.get("name")), {})
         if not seen.get("active"):
             continue
         if item.get("container"):
-            told = run(host, "podman", "container", "inspect", "--format", LABEL,
-                       str(item["container"]))  # fmt: skip
+            program = str(item.get("runtime") or "podman")
+            told = run(host, *as_user(item.get("user"), program, "container", "inspect",
+                                      "--format", LABEL, str(item["container"])))  # fmt: skip
             seen["config"] = None if told is None else told.strip()
         if item.get("url") and host.live:
             seen["serves"] = host.guarded(str(item["url"]), None, models, host, str(item["url"]))

@@ -19,6 +19,7 @@ from .kernel import choose_kernel
 from .known import warn_of_known
 from .memory import budget
 from .rocm import choose_rocm
+from .servers import choose_servers, first_server, image_store, runtime_packages
 from .serving import choose_engine, choose_model
 
 Json = dict[str, Any]
@@ -44,14 +45,17 @@ def _values(
     )
     values["kernel"], values["firmware"] = kernel, firmware
     values["rocm"] = choose_rocm(catalog, distribution, gfx, found)
+    first_server(found)
     values["runtime"] = {
-        "packages": distribution["runtime_packages"],
+        "store": image_store(found),
+        "packages": runtime_packages(host, distribution, found),
         "minimum": catalog["container_runtime"]["podman_minimum"],
         "archive_factor": catalog["container_runtime"]["archive_factor"],
     }
     values["engine"] = choose_engine(catalog, gfx, kernel["stable"], found)
     engine = values["engine"]
     values["model"] = choose_model(engine["definition"], found) if engine else {}
+    values["servers"] = choose_servers(catalog, gfx, kernel["stable"], values["model"], found)
     warn_of_community(host, catalog, distribution, gfx, found)
     warn_of_known(host, catalog, gfx, values, found)
     _warn_of_driver(host, gfx, found)
@@ -110,6 +114,7 @@ def resolve(facts: Json, catalog: Json, settings: Json) -> Json:
         "gpu_name": None,
         "serving_gpus": [],
         "excluded_gpus": [],
+        "servers": {},
         "reasons": found.reasons,
         "overridden": sorted(settings),
         "catalog_overridden": list(site["overridden"]),
