@@ -115,7 +115,7 @@ def start_problem(name: str, journal: str, back: str = "") -> Json:
     lines = [line for line in journal.splitlines() if line.strip() and not PODMAN_EVENT.match(line)]
     what = f"{name}.service does not start; its journal ends with:"
     if back == "serves":
-        what = f"{name}.service did not become ready and was put back: the one before serves again. Why:"
+        what = f"{name}.service did not become ready; the one before serves again. Why:"
     elif back == "failed":
         what = f"{name}.service does not start, and neither does the one from before. Why:"
     return _problem(

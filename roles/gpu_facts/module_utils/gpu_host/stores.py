@@ -105,7 +105,7 @@ def _find(known: dict[str, str], reference: str) -> str | None:
 
 
 def images(host: Host, items: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
-    """Image ids by store and reference: each store's own index first, since Podman starts slowly."""
+    """Image ids by store and reference: a store's own index first, since Podman starts slowly."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     form = "{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}} {{.ID}}"
     for name in sorted({store(item) for item in items}):

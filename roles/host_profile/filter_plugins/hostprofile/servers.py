@@ -36,7 +36,8 @@ def choose_servers(catalog: Json, gfx: Json, stable: bool, model: Json, found: F
         own = choose_model(engine["definition"], part) if engine else {}
         for kind, problems in (("refuse", part.refusals), ("warn", part.warnings)):
             for problem in problems:
-                if problem not in found.refusals + found.warnings:  # the first one's are told already
+                # The first one's are told already.
+                if problem not in found.refusals + found.warnings:
                     getattr(found, kind)(
                         problem["code"], f"{server['name']}: {problem['what']}", problem["hint"]
                     )
@@ -97,6 +98,6 @@ def _docker(host: Json, distribution: Json, found: Findings) -> list[str]:
         found.refuse(
             "STK-440",
             f"{distribution['name']} has no package of Docker",
-            "install Docker on the host, then run stroke again; or use inference_server_runtime: podman",
+            "install Docker on the host and run stroke again, or inference_server_runtime: podman",
         )
     return wanted

@@ -54,7 +54,7 @@ def cdi_devices(settings: Json, supported: bool = True) -> list[str] | None:
 
 
 def container(settings: Json) -> Json:
-    """Everything that a runtime has to be told, with the placeholders of the catalogue filled in."""
+    """Everything that a runtime has to be told, with the catalogue's placeholders filled in."""
     definition, variant = settings["definition"], _variant(settings)
     secrets = settings.get("secrets") or {}
     values = {

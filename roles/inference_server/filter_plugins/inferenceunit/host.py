@@ -42,8 +42,8 @@ def commands(service: Json, identity: Json) -> Json:
         return {"container": ["docker"], "systemctl": ["systemctl"], "user": None}
     if not service["rootless"]:
         return {"container": ["podman"], "systemctl": ["systemctl"], "user": None}
-    before = ["runuser", "-u", service["user"], "--", "env", "--chdir=/",
-              f"HOME={identity['home']}", f"XDG_RUNTIME_DIR=/run/user/{identity['uid']}"]  # fmt: skip
+    session = [f"HOME={identity['home']}", f"XDG_RUNTIME_DIR=/run/user/{identity['uid']}"]
+    before = ["runuser", "-u", service["user"], "--", "env", "--chdir=/", *session]
     return {"container": [*before, "podman"], "systemctl": [*before, "systemctl", "--user"],
             "user": service["user"]}  # fmt: skip
 

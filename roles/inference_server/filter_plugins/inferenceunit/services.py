@@ -87,8 +87,10 @@ def look(found: list[Json], home: str) -> Json:
         for s in found
         if s["start"]
     ]
-    return {"paths": list(dict.fromkeys(paths)), "units": units,
-            "stores": [dict(t) for t in {tuple(sorted(scope(s).items())) for s in found}]}  # fmt: skip
+    stores: list[Json] = []
+    for whose in map(scope, found):
+        stores += [] if whose in stores else [whose]
+    return {"paths": list(dict.fromkeys(paths)), "units": units, "stores": stores}
 
 
 def _twice(found: list[Json], key: str) -> list[str]:

@@ -8,7 +8,10 @@ from typing import Any
 from .words import quoted, systemd_literal
 
 Json = dict[str, Any]
-HEADER = "# Managed by stroke (role inference_server); changes are overwritten. Remove with: stroke remove"
+HEADER = (
+    "# Managed by stroke (role inference_server); changes are overwritten. "
+    "Remove with: stroke remove"
+)
 # Starts that may fail in a row before the unit stays failed.
 STARTS = 5
 
