@@ -45,17 +45,17 @@ def _values(
     )
     values["kernel"], values["firmware"] = kernel, firmware
     values["rocm"] = choose_rocm(catalog, distribution, gfx, found)
-    first_server(found)
+    common = first_server(found)
     values["runtime"] = {
         "store": image_store(found),
-        "packages": runtime_packages(host, distribution, found),
+        "packages": runtime_packages(host, distribution, common, found),
         "minimum": catalog["container_runtime"]["podman_minimum"],
         "archive_factor": catalog["container_runtime"]["archive_factor"],
     }
     values["engine"] = choose_engine(catalog, gfx, kernel["stable"], found)
     engine = values["engine"]
     values["model"] = choose_model(engine["definition"], found) if engine else {}
-    values["servers"] = choose_servers(catalog, gfx, kernel["stable"], values["model"], found)
+    values["servers"] = choose_servers(catalog, gfx, kernel["stable"], values, common, found)
     warn_of_community(host, catalog, distribution, gfx, found)
     warn_of_known(host, catalog, gfx, values, found)
     _warn_of_driver(host, gfx, found)

@@ -12,26 +12,34 @@ Json = dict[str, Any]
 PREFIX = "inference_server_"
 
 
-def first_server(found: Findings) -> None:
-    """With a list of services, what is chosen for the host as a whole is chosen for its first."""
-    servers = found.settings.get("inference_servers") or []
+def first_server(found: Findings) -> Json:
+    """With a list of services, what is chosen for the host as a whole is chosen for its first.
+
+    Returned are the settings as they were: what an entry leaves out comes from there.
+    """
+    common = dict(found.settings)
+    servers = common.get("inference_servers") or []
     if servers:
         found.settings |= _settings(servers[0])
+    return common
 
 
 def _settings(server: Json) -> Json:
     return {PREFIX + key: value for key, value in server.items() if value is not None}
 
 
-def choose_servers(catalog: Json, gfx: Json, stable: bool, model: Json, found: Findings) -> Json:
+def choose_servers(
+    catalog: Json, gfx: Json, stable: bool, values: Json, common: Json, found: Findings
+) -> Json:
     """By name what the roles have to know of each service of inference_servers; {} without it.
 
-    `model` is the first one's; its store gets the models of all.
+    `values` has the first one's model; its store gets the models of all.
     """
     chosen: Json = {}
-    for server in found.settings.get("inference_servers") or []:
+    model = values["model"]
+    for server in common.get("inference_servers") or []:
         part = Findings({})
-        part.settings = found.settings | _settings(server)
+        part.settings = common | _settings(server)
         engine = choose_engine(catalog, gfx, stable, part)
         own = choose_model(engine["definition"], part) if engine else {}
         for kind, problems in (("refuse", part.refusals), ("warn", part.warnings)):
@@ -43,7 +51,7 @@ def choose_servers(catalog: Json, gfx: Json, stable: bool, model: Json, found: F
                     )
         for key, reason in part.reasons.items():
             found.reasons[f"servers.{server['name']}.{key}"] = reason
-        if not engine:
+        if not engine or not model:
             continue
         known = {entry["name"] for entry in model["store"]}
         model["store"] += [entry for entry in own["store"] if entry["name"] not in known]
@@ -66,9 +74,11 @@ def image_store(found: Findings) -> str:
     return "/var/lib/stroke" if found.settings.get(f"{PREFIX}rootless") else "/var/lib/containers"
 
 
-def runtime_packages(host: Json, distribution: Json, found: Findings) -> list[str]:
-    """Packages of every container runtime that a service of the host asks for."""
-    settings = found.settings
+def runtime_packages(host: Json, distribution: Json, settings: Json, found: Findings) -> list[str]:
+    """Packages of every container runtime that a service of the host asks for.
+
+    `settings` are those of the host, without what is told of its first service.
+    """
     servers = settings.get("inference_servers") or [{}]
     forms = [
         (
