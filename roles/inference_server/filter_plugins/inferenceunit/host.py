@@ -33,19 +33,31 @@ def service_identity(facts: Json, user: str, groups: list[str], getent: Json | N
 
 
 def commands(service: Json, identity: Json) -> Json:
-    """Argument vectors of the container program and of systemctl, as whoever runs the service.
+    """Argument vectors of the container program and of systemctl, as whoever runs the service,
+    and the words by which journalctl finds what the service said.
 
     Root becomes the service user with nothing but what Podman needs: its home, and the directory
     in which that user's own systemd listens.
     """
-    if service["runtime"] == "docker":
-        return {"container": ["docker"], "systemctl": ["systemctl"], "user": None}
-    if not service["rootless"]:
-        return {"container": ["podman"], "systemctl": ["systemctl"], "user": None}
+    if service["runtime"] == "docker" or not service["rootless"]:
+        return {
+            "container": [service["runtime"]],
+            "systemctl": ["systemctl"],
+            "journal": ["--unit", service["unit"]],
+            "user": None,
+        }
+    # journalctl's own --user-unit means the units of whoever asks, which is root.
+    whose = f"_UID={identity['uid']}"
+    journal = [f"_SYSTEMD_USER_UNIT={service['unit']}", whose, "+"]
+    journal += [f"USER_UNIT={service['unit']}", whose]
     session = [f"HOME={identity['home']}", f"XDG_RUNTIME_DIR=/run/user/{identity['uid']}"]
     before = ["runuser", "-u", service["user"], "--", "env", "--chdir=/", *session]
-    return {"container": [*before, "podman"], "systemctl": [*before, "systemctl", "--user"],
-            "user": service["user"]}  # fmt: skip
+    return {
+        "container": [*before, "podman"],
+        "systemctl": [*before, "systemctl", "--user"],
+        "journal": journal,
+        "user": service["user"],
+    }
 
 
 def place(service: Json, home: str) -> Json:
