@@ -142,7 +142,9 @@ CDI = [
 
 def test_cdi_is_used_where_it_describes_exactly_the_chosen_gpus() -> None:
     assert values(unit(runtime="podman", cdi_devices=CDI), "AddDevice") == ["amd.com/gpu=0"]
-    assert values(unit(runtime="podman", cdi_devices=CDI, cdi="false"), "AddDevice")[0] != CDI[0]
+    assert (
+        values(unit(runtime="podman", cdi_devices=CDI, cdi="false"), "AddDevice")[0] == "/dev/kfd"
+    )
     other = [CDI[0] | {"nodes": ["/dev/dri/renderD130"]}]
     assert values(unit(runtime="podman", cdi_devices=other), "AddDevice")[0] == "/dev/kfd"
     assert "amd.com" not in unit(docker="26.1.5", cdi_devices=CDI)
