@@ -178,6 +178,7 @@ def _settings(artifacts: Path) -> dict[str, Any]:
         "stroke_gpu": "gfx1151",
         "stroke_memory_gib": 128,
         "preflight_refuse_containers": False,
+        "boot_guard_attended": True,
         "rocm_source": "mirror",
         **{key: made[key] for key in keys},
         "inference_server_engine": "llamacpp",
