@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.boot import grub
 from tests.unit.plugins import ROLES
 
 CODE = ROLES / "boot_guard" / "files" / "guard"
@@ -114,64 +114,12 @@ class Host:
         return dict(CODE_OF["state"].load(self.places))
 
     def boot(self, *, grub_can_write: bool = True) -> str:
-        """What GRUB does with these files: its script is interpreted for the lines that we write."""
-        custom = self.root / "boot/grub/custom.cfg"
-        entries = _entries(self.root / "boot/grub/grub.cfg")
-        default = next(iter(entries))
-        if custom.is_file():
-            ours, default = _entries(custom), self._script(custom, grub_can_write)
-            entries = ours
-        kernel, initrd, words = entries[default]
-        for path in (kernel, initrd):
-            file = self.root / path.lstrip("/")
-            if not file.is_file() or file.stat().st_size < SMALLEST:
-                assert default == "stroke-trial", f"{default} cannot be loaded: {path}"
-                return self.boot(grub_can_write=grub_can_write)  # its last line: reboot
+        """Start what GRUB starts with these files: stock, lkg or trial."""
+        name, (kernel, _, words) = grub.start(
+            self.root, can_write=grub_can_write, smallest=SMALLEST
+        )
         with (self.root / kernel.lstrip("/")).open("rb") as handle:
             self.running = handle.read(64).rstrip(b"\0").decode()
         self.line = f"BOOT_IMAGE={kernel} {words}"
         self._proc()
-        return {"stroke-lkg": "lkg", "stroke-trial": "trial"}.get(default, "stock")
-
-    def _script(self, custom: Path, grub_can_write: bool) -> str:
-        """The lines before the first entry, in the little of GRUB's language that they use."""
-        env = self.root / "boot/stroke/env"
-        variables: dict[str, str] = {}
-        taken: list[bool] = []
-        for line in custom.read_text().partition("menuentry")[0].splitlines():
-            words = line.split()
-            if not words or words[0].startswith("#"):
-                continue
-            if words[0] == "if":
-                name, value = words[2].strip('"$'), words[4].strip('"')
-                taken.append(variables.get(name, "") == value)
-            elif words[0] == "else":
-                taken[-1] = not taken[-1]
-            elif words[0] == "fi":
-                taken.pop()
-            elif not all(taken):
-                continue
-            elif words[0] == "set":
-                name, _, value = words[1].partition("=")
-                variables[name] = value
-            elif words[0] == "load_env":
-                block = env.read_bytes() if env.is_file() else b""
-                variables[words[-1]] = CODE_OF["menu"].state_of(block) or variables[words[-1]]
-            elif words[0] == "save_env":
-                if grub_can_write:
-                    env.write_bytes(CODE_OF["menu"].environment(variables[words[-1]]))
-            else:
-                assert words[0] == "search", line
-        return variables["default"]
-
-
-def _entries(path: Path) -> dict[str, tuple[str, str, str]]:
-    found = {}
-    for number, body in enumerate(re.findall(r"^menuentry .*?^}", path.read_text(), re.M | re.S)):
-        named = re.search(r"--id (\S+)", body.splitlines()[0])
-        linux = re.search(r"linux\s+'?([^'\s]+)'?\s+(.*?)(?:; then)?$", body, re.M)
-        initrd = re.search(r"initrd\s+'?([^'\s;]+)", body)
-        assert linux and initrd, body
-        name = named[1] if named else f"entry-{number}"
-        found[name] = (linux[1], initrd[1], linux[2].replace("'", ""))
-    return found
+        return {"stroke-lkg": "lkg", "stroke-trial": "trial"}.get(name, "stock")

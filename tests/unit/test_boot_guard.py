@@ -23,7 +23,7 @@ from tests.unit.guard_host import (
 )
 
 BASELINE = {"route": True, "login": ["ssh.service"]}
-Step = Callable[[Host], None]
+Step = Callable[[Host], object]
 
 
 @pytest.fixture(autouse=True)
@@ -275,7 +275,7 @@ CUTS: list[tuple[str, list[Step], Step, set[str]]] = [
     ("hold again", [hold, arm, booted, booted], hold, {"lkg"}),
     ("arm", [hold], arm, {"lkg", "trial"}),
     ("arm again", [hold, arm, booted, booted, hold], arm, {"lkg", "trial"}),
-    ("judge", [hold, arm, lambda host: host.boot() and None], lambda host: watch(host) and None,
+    ("judge", [hold, arm, lambda host: host.boot()], watch,
      {"lkg"}),
     ("confirm", [hold, arm, booted], confirm, {"lkg"}),
     ("commit", [hold, arm, booted, confirm], commit, {"lkg", "stock"}),

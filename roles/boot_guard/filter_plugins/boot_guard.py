@@ -82,14 +82,16 @@ def boot_problem(probe: Json, attended: bool) -> list[Json]:
         return [
             {
                 "code": "STK-420",
-                "what": "a reboot is needed, and the host could not come back from a bad one by itself: "
-                + "; ".join(obstacles),
-                "hint": "if somebody can get at its console, set boot_guard_attended: true in the inventory",
+                "what": "a reboot is needed, and the host could not come back from a bad one "
+                f"by itself: {'; '.join(obstacles)}",
+                "hint": "if somebody can get at its console, set boot_guard_attended: true "
+                "in the inventory",
             }
         ]
     short = int(probe.get("copies_bytes") or 0) - int(probe.get("boot_free_bytes") or 0)
     if not obstacles and short > 0:
-        what = f"/boot lacks {short // 1024**2 + 1} MiB for copies of the running kernel and initramfs"
+        missing = short // 1024**2 + 1
+        what = f"/boot lacks {missing} MiB for copies of the running kernel and initramfs"
         hint = "remove kernels not needed (apt list --installed 'linux-image-*') or enlarge it"
         return [{"code": "STK-403", "what": what, "hint": hint}]
     return []

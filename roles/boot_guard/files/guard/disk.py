@@ -83,7 +83,7 @@ def link_tree(source: Path, target: Path) -> None:
 
 
 def _link(source: str, target: str, *, follow_symlinks: bool = True) -> str:
-    os.link(source, target, follow_symlinks=False)  # noqa: PTH111  copytree calls with text
+    os.link(source, target, follow_symlinks=False)
     return target
 
 
@@ -95,7 +95,7 @@ def settle(path: Path) -> None:
         with contextlib.suppress(OSError):
             fcntl.ioctl(handle, _EXT4_CHECKPOINT, b"\0\0\0\0")
             return
-        if os.stat(path).st_dev == Path("/").stat().st_dev:
+        if path.stat().st_dev == Path("/").stat().st_dev:
             return  # never freeze what this program itself is read from
         with contextlib.suppress(OSError):
             fcntl.ioctl(handle, _FREEZE, 0)

@@ -14,8 +14,9 @@ import secrets
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any
 
 import disk
 import health
@@ -25,7 +26,7 @@ import state as states
 import units
 from state import Places
 
-Json = Dict[str, Any]
+Json = dict[str, Any]
 COMMANDS = ("hold", "arm", "confirm", "commit", "revert", "tidy", "abort", "status")
 SMALLEST_BYTES = 4 * 1024**2
 HEALTH_SECONDS, DEADLINE_SECONDS = 300, 900
@@ -35,7 +36,8 @@ ENDED_WITHOUT_A_WORD = {
     "armed": "the new system ended before its guard began: a kernel panic, no root file system, "
     "a kernel that cannot be loaded, or a power cut",
     "trial": "the new system ended while it was being judged: a crash, a watchdog or a power cut",
-    "healthy": "the new system was sound, and ended before stroke confirmed it: a crash or a power cut",
+    "healthy": "the new system was sound, and ended before stroke confirmed it: "
+    "a crash or a power cut",
     "confirmed": "the power went before the confirmed system was made permanent",
     "committing": "the power went before the confirmed system was made permanent",
 }
@@ -227,7 +229,7 @@ class Guard:
         return data
 
     def _difference(self, data: Json) -> str:
-        """How the entry that starts from now on differs from what was tried; empty if it does not."""
+        """How the entry that starts from now on differs from what was tried; or empty."""
         kernel, words = menu.default_entry(self.places.config.read_text(encoding="utf-8"))
         wanted = f"vmlinuz-{data['trial']['release']}"
         if Path(kernel).name != wanted:
@@ -300,7 +302,7 @@ def watch(guard: Guard, clock: Callable[[], float], pause: Callable[[float], Non
         pause(2)
 
 
-def _judge(guard: Guard, data: Json, seconds: float) -> "str | None":
+def _judge(guard: Guard, data: Json, seconds: float) -> str | None:
     """A reason to go back, empty when there is nothing to watch, None to go on watching."""
     runs = guard.running(data)
     if runs == "lkg":
@@ -314,7 +316,7 @@ def _judge(guard: Guard, data: Json, seconds: float) -> "str | None":
     wrong = health.wrong_system(data["expected"])
     if wrong:
         return "; ".join(wrong)
-    failing: List[str] = health.failing(data["expected"])
+    failing: list[str] = health.failing(data["expected"])
     if data["phase"] == "trial":
         if failing and seconds > data["health_seconds"]:
             return "; ".join(failing)
@@ -353,7 +355,7 @@ def go_back(guard: Guard, why: str) -> None:
         time.sleep(2)
 
 
-def main(arguments: List[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Do one command; what cannot be done is told as a problem, not as a traceback."""
     guard = Guard(Places(), Path("/proc/cmdline").read_text(encoding="utf-8"))
     name = arguments[0] if arguments else ""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 import subprocess
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import menu
 
-Json = Dict[str, Any]
+Json = dict[str, Any]
 LOGIN_UNITS = ("ssh.service", "sshd.service", "ssh.socket", "sshd.socket")
 
 
@@ -46,10 +45,10 @@ def baseline() -> Json:
     }
 
 
-def wrong_system(expected: Json) -> List[str]:
+def wrong_system(expected: Json) -> list[str]:
     """What no waiting can mend: another kernel, or other arguments."""
     found = []
-    release = platform.release()
+    release = _text("/proc/sys/kernel/osrelease").strip()
     if release != expected["release"]:
         found.append(f"kernel {release} runs, {expected['release']} was to be tried")
     words = menu.split(_text("/proc/cmdline"))
@@ -60,7 +59,7 @@ def wrong_system(expected: Json) -> List[str]:
     return found
 
 
-def failing(expected: Json) -> List[str]:
+def failing(expected: Json) -> list[str]:
     """What is not there yet; a system that is still starting may get there."""
     found = []
     if expected["route"] and not default_route():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import List, Optional, Tuple
 
 HEADER = "# Managed by stroke (role boot_guard): a boot transaction is open."
 VARIABLE = "stroke_state"
@@ -26,7 +25,7 @@ class Entry:
 
     kernel: str
     initrd: str
-    words: List[str]
+    words: list[str]
 
 
 def environment(state: str) -> bytes:
@@ -36,7 +35,7 @@ def environment(state: str) -> bytes:
     return f"{_SIGNATURE}{VARIABLE}={state}\n".ljust(_SIZE, "#").encode("ascii")
 
 
-def state_of(block: Optional[bytes]) -> str:
+def state_of(block: bytes | None) -> str:
     """The state in a block; empty where nobody could read it."""
     if not block or len(block) != _SIZE or not block.startswith(_SIGNATURE.encode("ascii")):
         return ""
@@ -44,9 +43,9 @@ def state_of(block: Optional[bytes]) -> str:
     return found.group(1).decode("ascii") if found else ""
 
 
-def split(line: str) -> List[str]:
+def split(line: str) -> list[str]:
     """Words of a command line as the kernel takes them: only double quotes group."""
-    words: List[str] = []
+    words: list[str] = []
     word, quoted = "", False
     for character in line.strip("\n\0"):
         if character == '"':
@@ -60,12 +59,12 @@ def split(line: str) -> List[str]:
     return words + ([word] if word else [])
 
 
-def own_words(line: str) -> List[str]:
-    """The words that a boot entry has to repeat: those of the loader and of this guard are left out."""
+def own_words(line: str) -> list[str]:
+    """The words that a boot entry has to repeat: not those of the loader and of this guard."""
     return [word for word in split(line) if word.partition("=")[0] not in _LOADER]
 
 
-def unquotable(words: List[str]) -> List[str]:
+def unquotable(words: list[str]) -> list[str]:
     """Words that GRUB would hand to the kernel in another form."""
     return [word for word in words if re.search(r"['\\\n]", word) or '"' in _inner(word)]
 
@@ -90,7 +89,7 @@ def key(word: str) -> str:
     return word.strip('"').partition("=")[0].replace("-", "_")
 
 
-def with_arguments(words: List[str], wanted: List[str], managed: List[str]) -> List[str]:
+def with_arguments(words: list[str], wanted: list[str], managed: list[str]) -> list[str]:
     """The last known good arguments with the managed keys replaced."""
     owned = {key(word) for word in [*wanted, *managed]}
     return [word for word in words if key(word) not in owned] + list(wanted)
@@ -101,7 +100,7 @@ def _linux(entry: Entry, token: str) -> str:
 
 
 def render(
-    *, uuid: str, env: str, transaction: str, lkg: Entry, trial: Optional[Entry] = None
+    *, uuid: str, env: str, transaction: str, lkg: Entry, trial: Entry | None = None
 ) -> str:
     """The file custom.cfg: the state machine of a transaction in GRUB's script language.
 
@@ -162,7 +161,7 @@ def render(
     return "\n".join(lines) + "\n"
 
 
-def default_entry(config: str) -> Tuple[str, List[str]]:
+def default_entry(config: str) -> tuple[str, list[str]]:
     """Kernel and words of the entry that the distribution's menu starts without us.
 
     Only a default of 0 can be told from the file alone: the kernel is empty for any other.

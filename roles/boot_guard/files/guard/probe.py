@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 STATE = "/var/lib/stroke/boot_guard/state.json"
 CUSTOM = "/boot/grub/custom.cfg"
@@ -45,7 +45,7 @@ def grub_probe(target: str, path: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else "?"
 
 
-def mount_of(root: Path, path: str) -> Dict[str, str]:
+def mount_of(root: Path, path: str) -> dict[str, str]:
     """The mount that a path is on, with its options."""
     best = {"mount": "", "type": "", "options": ""}
     for line in text(root, "/proc/self/mounts").splitlines():
@@ -56,7 +56,7 @@ def mount_of(root: Path, path: str) -> Dict[str, str]:
     return best
 
 
-def obstacles(root: Path, release: str, command_line: str) -> List[str]:
+def obstacles(root: Path, release: str, command_line: str) -> list[str]:
     """Why this host cannot come back by itself; none means that it can."""
     config = text(root, CONFIG)
     if not config:
@@ -100,7 +100,7 @@ def running(command_line: str, transaction: str) -> str:
     return ""
 
 
-def probe(root: Path) -> Dict[str, Any]:
+def probe(root: Path) -> dict[str, Any]:
     """Everything that a plan has to know."""
     release = text(root, "/proc/sys/kernel/osrelease").strip()
     command_line = text(root, "/proc/cmdline").strip()

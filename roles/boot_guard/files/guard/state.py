@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime
 import json
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import disk
 
-Json = Dict[str, Any]
+Json = dict[str, Any]
 SCHEMA = "stroke-boot-guard-1"
 # In this order; `reverting` is written by the guard before it reboots, `reverted` after it.
 PHASES = (

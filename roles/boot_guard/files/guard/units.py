@@ -6,7 +6,6 @@ import contextlib
 import subprocess
 import sys
 from pathlib import Path
-from typing import List
 
 import disk
 from state import Places
@@ -34,7 +33,7 @@ StandardError=journal+console
 """
 
 
-def links(places: Places) -> List[Path]:
+def links(places: Places) -> list[Path]:
     return [places.units / f"{target}.wants" / NAME for target in TARGETS]
 
 
