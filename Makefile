@@ -8,7 +8,7 @@ STAGES := $(BIN)/python tests/stages.py
 # What `stroke sandbox` calls, and what the tests need on top of it.
 SANDBOX_PACKAGES := apt-utils debian-archive-keyring dpkg-dev e2fsprogs gpg mmdebstrap openssh-client \
 	python3-venv qemu-system-x86 qemu-utils
-TEST_PACKAGES := $(SANDBOX_PACKAGES) crun dosfstools git iptables mtools ovmf podman rpm runc umockdev
+TEST_PACKAGES := $(SANDBOX_PACKAGES) crun dosfstools fdisk git iptables mtools ovmf podman rpm runc umockdev
 
 .PHONY: demo test docs lint unit packaging molecule molecule-host molecule-dnf oracle secrets vm acceptance \
 	bench contract constraints clean demo-packages test-packages
