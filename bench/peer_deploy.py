@@ -36,7 +36,11 @@ def ask(command: str) -> str:
     return str(host.get_fact(Command, command))
 
 
-packages = [item["name"] for item in ITEMS if item["kind"] == "package"]
+packages = [
+    item["name"]
+    for item in ITEMS
+    if item["kind"] == "package" and item.get("state") != "absent"
+]
 apt.packages(packages=packages, present=True, update=False)
 for one in ITEMS:
     match one["kind"]:
@@ -45,7 +49,10 @@ for one in ITEMS:
         case "user":
             server.user(user=one["name"], groups=one["groups"], append=True, ensure_home=False)
         case "unit":
-            systemd.service(service=one["name"], running=True)
+            if one.get("state") == "absent":
+                ask(f"systemctl is-active {one['name']} || true")
+            else:
+                systemd.service(service=one["name"], running=True)
             if one.get("url"):
                 ask(f'python3 -c "{ANSWERS}" {one["url"]}/v1/models')
         case "image":
