@@ -155,4 +155,4 @@ class FilterModule:
     """Registers the filters with Ansible."""
 
     def filters(self) -> Json:
-        return {"host_state": host_state, "stop_reason": stop_reason}
+        return {"host_state": host_state}
