@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
             self.left()
 
     def left(self) -> None:
-        """Count this request as ended: before its last byte, which lets the client send the next."""
+        """Count this request as ended: before its last byte, after which the next one comes."""
         with self.server.lock:
             self.server.now -= 1
 
