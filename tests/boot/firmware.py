@@ -41,6 +41,7 @@ def main() -> None:
         time.sleep(60)
     show("cmdline", "/proc/cmdline", f"BOOT_IMAGE={kernel} {words}")
     show("osrelease", "/proc/sys/kernel/osrelease", release)
+    Path("/run/systemd/container").unlink(missing_ok=True)  # a machine has no such word
     show("boot_id", "/proc/sys/kernel/random/boot_id", str(uuid.uuid4()))
     if "network" in faults:
         subprocess.run(["ip", "link", "set", "eth0", "down"], check=True)

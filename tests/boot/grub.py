@@ -76,7 +76,7 @@ def _entries(path: Path) -> dict[str, Entry]:
         linux = re.search(r"linux\s+'?([^'\s]+)'?\s+(.*?)(?:; then)?$", body, re.M)
         initrd = re.search(r"initrd\s+'?([^'\s;]+)", body)
         if not linux or not initrd:
-            raise ValueError(f"no kernel in {body}")
+            continue  # the way into the firmware, say
         name = named[1] if named else f"entry-{number}"
         found[name] = (linux[1], initrd[1], linux[2].replace("'", ""))
     return found

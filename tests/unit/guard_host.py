@@ -25,7 +25,7 @@ ORDER = {
     "managed": ["amd_iommu", "ttm.pages_limit"], "trial_arguments": ["panic=10", "oops=panic"],
     "gpus": [], "health_seconds": 300, "deadline_seconds": 900, "confirm": "controller",
 }  # fmt: skip
-NAMES = ("disk", "menu", "probe", "health", "state", "units", "guard")
+NAMES = ("disk", "menu", "grubcfg", "probe", "health", "state", "units", "watch", "guard")
 
 
 def modules() -> dict[str, ModuleType]:

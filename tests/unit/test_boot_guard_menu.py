@@ -85,18 +85,3 @@ def test_grubs_own_tool_reads_the_environment(tmp_path: object) -> None:
         handle.write(block)
     shown = subprocess.check_output(["grub-editenv", path, "list"], text=True)
     assert shown == "stroke_state=hold\n"
-
-
-@pytest.mark.parametrize(
-    ("default", "kernel"),
-    [("0", "/boot/vmlinuz-7"), ("${saved_entry}", ""), ("1>2", ""), ("gnulinux-advanced", "")],
-)
-def test_the_default_entry_is_known_only_where_the_file_says_it(default: str, kernel: str) -> None:
-    config = (
-        'if [ "${next_entry}" ] ; then\n   set default="${next_entry}"\nelse\n'
-        f'   set default="{default}"\nfi\n'
-        "menuentry 'Debian' {\n\tlinux\t/boot/vmlinuz-7 root=UUID=x ro quiet $vt_handoff\n}\n"
-        "menuentry 'Other' {\n\tlinux\t/boot/vmlinuz-6 root=UUID=x ro\n}\n"
-    )
-    words = ["root=UUID=x", "ro", "quiet"] if kernel else []
-    assert menu.default_entry(config) == (kernel, words)

@@ -111,7 +111,10 @@ def boot_plan(probe: Json, attended: bool) -> Json:
             "otherwise the host returns to the one that runs now, without a hand on it"
         ]
         if not probe.get("watchdog"):
-            said.append("there is no watchdog: a silent hang of the new kernel would need a hand")
+            said.append(
+                "there is no watchdog device: the kernel's own is used in the trial, and "
+                "a processor that stands still for good would need a hand"
+            )
     elif mode == "attended":
         said = [
             "a plain reboot, as boot_guard_attended allows: the host cannot come back by itself, "
@@ -151,10 +154,17 @@ def boot_confirmed(stdout: str) -> bool:
     return answer.get("running") == "trial" and answer.get("phase") in ("confirmed", "committing")
 
 
-def boot_settled(stdout: str) -> bool:
-    """Whether the host knows how its trial ended."""
+def boot_ended(stdout: str) -> bool:
+    """Whether the host knows how its trial ended: confirmed, or another system runs."""
     answer = _answer(stdout)
-    return bool(answer) and answer.get("running") != "trial"
+    return boot_confirmed(stdout) or (bool(answer) and answer.get("running") != "trial")
+
+
+def boot_reason(stdout: str) -> str:
+    """Why a trial was not kept, as its guard says."""
+    answer = _answer(stdout)
+    problem = answer.get("problem") or {}
+    return str(answer.get("why") or problem.get("what") or "its guard does not say why")
 
 
 class FilterModule:
@@ -165,14 +175,15 @@ class FilterModule:
             "boot_confirmed": boot_confirmed,
             "boot_decided": boot_decided,
             "boot_differences": boot_differences,
+            "boot_ended": boot_ended,
             "boot_files": boot_files,
             "boot_mode": boot_mode,
             "boot_plan": boot_plan,
             "boot_problem": boot_problem,
             "boot_question": boot_question,
             "boot_reached": boot_reached,
+            "boot_reason": boot_reason,
             "boot_repair": boot_repair,
             "boot_sentence": boot_sentence,
-            "boot_settled": boot_settled,
             "newest_kernel": newest_kernel,
         }

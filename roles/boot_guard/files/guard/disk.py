@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -71,7 +72,7 @@ def remove_tree(path: Path) -> None:
 
 
 def link_tree(source: Path, target: Path) -> None:
-    """Hard links to every file: what is removed from the source stays in the target."""
+    """A link to every file, or a copy: what is removed from the source stays in the target."""
     if target.is_dir():
         return
     scratch = target.with_name(target.name + ".new")
@@ -83,7 +84,12 @@ def link_tree(source: Path, target: Path) -> None:
 
 
 def _link(source: str, target: str, *, follow_symlinks: bool = True) -> str:
-    os.link(source, target, follow_symlinks=False)
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copy2(source, target, follow_symlinks=False)  # /var has a file system of its own
     return target
 
 

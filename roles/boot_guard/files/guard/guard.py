@@ -14,22 +14,21 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import disk
+import grubcfg
 import health
 import menu
 import probe
 import state as states
 import units
-from state import Places
+import watch
+from state import Json, Places
 
-Json = dict[str, Any]
 COMMANDS = ("hold", "arm", "confirm", "commit", "revert", "tidy", "abort", "status")
 SMALLEST_BYTES = 4 * 1024**2
-HEALTH_SECONDS, DEADLINE_SECONDS = 300, 900
 # What may be open when the last known good system runs.
 UNDECIDED = ("armed", "trial", "healthy", "confirmed", "committing", "reverting")
 ENDED_WITHOUT_A_WORD = {
@@ -49,11 +48,6 @@ class Refused(Exception):
     def __init__(self, code: str, what: str) -> None:
         super().__init__(what)
         self.code = code
-
-
-def say(sentence: str) -> None:
-    """To the journal and the console."""
-    print(f"stroke boot guard: {sentence}", flush=True)
 
 
 class Guard:
@@ -167,7 +161,7 @@ class Guard:
         units.install(self.places)
         units.reload()
         self._menu(data)
-        say(f"{data['lkg']['release']} stays the default until the change has proven itself")
+        states.say(f"{data['lkg']['release']} stays the default until the change has proven itself")
         return data
 
     def arm(self, order: Json) -> Json:
@@ -180,7 +174,11 @@ class Guard:
             if not path.is_file() or path.stat().st_size < SMALLEST_BYTES:
                 raise Refused("STK-501", f"{path} is missing or too small to be whole")
         self._set("hold")
-        words = menu.with_arguments(data["lkg"]["words"], order["arguments"], order["managed"])
+        units.make_menu()  # with what an administrator has set since the last one was made
+        kernel, stock = self._stock()
+        if Path(kernel).name != f"vmlinuz-{release}":
+            raise Refused("STK-512", _other_default(kernel, release))
+        words = menu.with_arguments(stock, order["arguments"], order["managed"])
         bad = menu.unquotable(words)
         if bad:
             raise Refused("STK-420", f"GRUB would change the arguments {' '.join(bad)}")
@@ -194,7 +192,7 @@ class Guard:
         data = states.save(self.places, data, "armed")
         self._set("try")
         disk.settle(self.places.boot)
-        say(f"the next boot tries {release}")
+        states.say(f"the next boot tries {release}")
         return data
 
     def confirm(self, order: Json) -> Json:
@@ -204,7 +202,7 @@ class Guard:
             raise Refused("STK-511", "another run has begun a boot transaction of its own")
         phase, runs = data["phase"], self.running(data)
         if runs == "trial" and phase == "healthy":
-            say("confirmed by the controller")
+            states.say("confirmed by the controller")
             data = states.save(self.places, data, "confirmed")
         return {**data, "running": runs}
 
@@ -228,15 +226,18 @@ class Guard:
         self._tidy()
         return data
 
+    def _stock(self) -> tuple[str, list[str]]:
+        """Kernel and words of what the distribution's own menu starts."""
+        config = probe.text(self.places.root, probe.CONFIG)
+        return grubcfg.default_entry(config, probe.text(self.places.root, "/boot/grub/grubenv"))
+
     def _difference(self, data: Json) -> str:
         """How the entry that starts from now on differs from what was tried; or empty."""
-        kernel, words = menu.default_entry(self.places.config.read_text(encoding="utf-8"))
-        wanted = f"vmlinuz-{data['trial']['release']}"
-        if Path(kernel).name != wanted:
-            other = Path(kernel).name or "an entry that only the running GRUB knows"
-            return f"{other} is the menu's default, and {wanted} was tried"
-        ours = [word for word in data["permanent"] if menu.key(word) != "vt.handoff"]
-        differs = sorted(set(words) ^ set(ours))
+        kernel, words = self._stock()
+        release = str(data["trial"]["release"])
+        if Path(kernel).name != f"vmlinuz-{release}":
+            return _other_default(kernel, release)
+        differs = sorted(set(words) ^ set(data["permanent"]))
         found = f"the menu's default entry and what was tried differ in {' '.join(differs)}"
         return found if differs else ""
 
@@ -281,78 +282,14 @@ class Guard:
         return {**data, "running": self.running(data)}
 
 
+def _other_default(kernel: str, release: str) -> str:
+    other = Path(kernel).name or "an entry that only the running GRUB knows"
+    return f"{other} is the boot menu's default, and vmlinuz-{release} is the new kernel"
+
+
 def _as_grub_sees(boot: Path) -> str:
     """The folder /boot from the top of its file system."""
     return "" if boot.is_mount() else "/boot"
-
-
-def watch(guard: Guard, clock: Callable[[], float], pause: Callable[[float], None]) -> str:
-    """In a trial: go back unless all holds in time. Gives the reason to go back, or nothing."""
-    while True:
-        try:
-            with guard.locked():
-                data = guard.settled()
-                verdict = _judge(guard, data, clock())
-        except (OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
-            # Early in a boot nothing can be written yet, or the state is not mounted.
-            late = clock() > DEADLINE_SECONDS
-            verdict = f"the guard cannot work: {error}" if late else None
-        if verdict is not None:
-            return verdict
-        pause(2)
-
-
-def _judge(guard: Guard, data: Json, seconds: float) -> str | None:
-    """A reason to go back, empty when there is nothing to watch, None to go on watching."""
-    runs = guard.running(data)
-    if runs == "lkg":
-        _restore_modules(guard.places, data)
-        say(f"this is the last known good system: {data.get('why') or 'a transaction is open'}")
-        return ""
-    if runs != "trial" or data["phase"] not in ("trial", "healthy"):
-        if "stroke.trial=" in guard.command_line and not data:
-            raise KeyError("there is no state")
-        return ""
-    wrong = health.wrong_system(data["expected"])
-    if wrong:
-        return "; ".join(wrong)
-    failing: list[str] = health.failing(data["expected"])
-    if data["phase"] == "trial":
-        if failing and seconds > data["health_seconds"]:
-            return "; ".join(failing)
-        if failing != data.get("failing"):
-            data = states.save(guard.places, {**data, "failing": failing}, "trial")
-        if not failing:
-            data = states.save(guard.places, data, "healthy")
-            say("the new system is sound; waiting to be confirmed")
-    if data["phase"] == "healthy" and data["confirm"] == "local":
-        return ""
-    if seconds > data["deadline_seconds"]:
-        return f"nobody confirmed it within {data['deadline_seconds']} s"
-    return None
-
-
-def _restore_modules(places: Places, data: Json) -> None:
-    """The modules of the last known good kernel, where its package is gone."""
-    release = str(data.get("lkg", {}).get("release") or "")
-    kept, needed = places.modules / release, places.root / "lib/modules" / release
-    if release and kept.is_dir() and not (needed / "modules.dep").is_file():
-        disk.remove_tree(needed)
-        disk.link_tree(kept, needed)
-        say(f"the modules of {release} are back")
-
-
-def go_back(guard: Guard, why: str) -> None:
-    """Reboot into the last known good system, by force where systemd does not do it."""
-    say(f"going back to the last known good system: {why}")
-    with contextlib.suppress(OSError, ValueError), guard.locked():
-        states.save(guard.places, states.load(guard.places), "reverting", why)
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        subprocess.run(["systemctl", "--no-block", "reboot"], timeout=30, check=False)
-    time.sleep(60)
-    for letter in "sub":  # sync, remount read-only, boot
-        Path("/proc/sysrq-trigger").write_text(letter, encoding="ascii")
-        time.sleep(2)
 
 
 def main(arguments: list[str]) -> int:
@@ -360,9 +297,9 @@ def main(arguments: list[str]) -> int:
     guard = Guard(Places(), Path("/proc/cmdline").read_text(encoding="utf-8"))
     name = arguments[0] if arguments else ""
     if name == "watch":
-        why = watch(guard, time.monotonic, time.sleep)
+        why = watch.watch(guard, time.monotonic, time.sleep)
         if why:
-            go_back(guard, why)
+            watch.go_back(guard, why)
         return 0
     if name not in COMMANDS:
         print(f"usage: guard.py {'|'.join(COMMANDS)}|watch", file=sys.stderr)

@@ -99,9 +99,7 @@ def _linux(entry: Entry, token: str) -> str:
     return " ".join(["linux", quote(entry.kernel), *(quote(word) for word in entry.words), token])
 
 
-def render(
-    *, uuid: str, env: str, transaction: str, lkg: Entry, trial: Entry | None = None
-) -> str:
+def render(*, uuid: str, env: str, transaction: str, lkg: Entry, trial: Entry | None = None) -> str:
     """The file custom.cfg: the state machine of a transaction in GRUB's script language.
 
     A trial starts only after its state was changed and read back from the disk: where GRUB cannot
@@ -159,18 +157,3 @@ def render(
             "}",
         ]
     return "\n".join(lines) + "\n"
-
-
-def default_entry(config: str) -> tuple[str, list[str]]:
-    """Kernel and words of the entry that the distribution's menu starts without us.
-
-    Only a default of 0 can be told from the file alone: the kernel is empty for any other.
-    """
-    chosen = re.findall(r'^\s*set default="([^"]*)"$', config, re.MULTILINE)
-    if [name for name in chosen if name != "${next_entry}"][-1:] != ["0"]:
-        return "", []
-    body = re.search(r"^menuentry .*?^}", config, re.MULTILINE | re.DOTALL)
-    line = re.search(r"^\s*linux\S*\s+(\S+)\s*(.*)$", body.group(0) if body else "", re.MULTILINE)
-    if not line:
-        return "", []
-    return line.group(1), [word for word in split(line.group(2)) if not word.startswith("$")]

@@ -17,6 +17,7 @@ STATE = "/var/lib/stroke/boot_guard/state.json"
 CUSTOM = "/boot/grub/custom.cfg"
 CONFIG = "/boot/grub/grub.cfg"
 UNIT = "etc/systemd/system/stroke-boot-guard.service"
+LOADER_INFO = "/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 OWN = "Managed by stroke (role boot_guard)"
 # What GRUB can write a block of (its ext2 is ext2, ext3 and ext4).
 WRITABLE = ("ext2", "xfs", "fat")
@@ -56,16 +57,45 @@ def mount_of(root: Path, path: str) -> dict[str, str]:
     return best
 
 
+def loader(root: Path) -> str:
+    """What a boot loader said of itself to the firmware; most that use BIOS or GRUB say nothing."""
+    try:
+        data = (root / LOADER_INFO.lstrip("/")).read_bytes()[4:]
+    except OSError:
+        return ""
+    return data.decode("utf-16-le", "replace").rstrip("\0").strip()
+
+
+def other_loader(root: Path) -> str:
+    """Why the host is not one that GRUB starts as on Debian; empty where it is."""
+    if text(root, "/run/systemd/container"):
+        return "it is a container: what runs it decides how it starts"
+    said = loader(root)
+    if said and not said.lower().startswith("grub"):
+        return f"it is started by {said}, whose boot entries stroke does not count"
+    if text(root, CONFIG):
+        return ""
+    if text(root, "/boot/grub2/grub.cfg"):
+        return "its GRUB takes its boot menu from boot entries (BLS), as on Fedora and RHEL"
+    for place in ("/boot", "/efi", "/boot/efi"):
+        if (root / place.lstrip("/") / "loader/loader.conf").is_file():
+            return "it is started by systemd-boot, whose boot entries stroke does not count"
+    return f"its boot loader is not known: there is no {CONFIG}"
+
+
 def obstacles(root: Path, release: str, command_line: str) -> list[str]:
     """Why this host cannot come back by itself; none means that it can."""
+    other = other_loader(root)
+    if other:
+        return [other]
     config = text(root, CONFIG)
-    if not config:
-        return ["it is not started by GRUB with /boot/grub/grub.cfg"]
     found = []
     if "custom.cfg" not in config:
         found.append("its boot menu does not read custom.cfg (/etc/grub.d/41_custom is missing)")
     if re.search(r"^\s*blscfg\b", config, re.MULTILINE):
         found.append("its boot menu is made of boot entries (BLS)")
+    if mount_of(root, "/boot/grub")["mount"] != mount_of(root, "/boot")["mount"]:
+        found.append("/boot/grub is on another file system than the kernels in /boot")
     custom = text(root, CUSTOM)
     if custom and OWN not in custom:
         found.append(f"{CUSTOM} is somebody else's")

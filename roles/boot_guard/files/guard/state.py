@@ -40,6 +40,11 @@ class Places:
         return self.boot / f"initrd.img-{release}"
 
 
+def say(sentence: str) -> None:
+    """To the journal and the console."""
+    print(f"stroke boot guard: {sentence}", flush=True)
+
+
 def now() -> str:
     """The time, as far as a host that just started knows it."""
     return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
