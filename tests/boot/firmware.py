@@ -43,6 +43,10 @@ def main() -> None:
     show("osrelease", "/proc/sys/kernel/osrelease", release)
     Path("/run/systemd/container").unlink(missing_ok=True)  # a machine has no such word
     show("boot_id", "/proc/sys/kernel/random/boot_id", str(uuid.uuid4()))
+    # Its network may outlive the restart of a container, which no machine's does.
+    gateway = (FAKE / "gateway").read_text(encoding="utf-8").strip()
+    subprocess.run(["ip", "link", "set", "eth0", "up"], check=True)
+    subprocess.run(["ip", "route", "replace", "default", "via", gateway], check=True)
     if "network" in faults:
         subprocess.run(["ip", "link", "set", "eth0", "down"], check=True)
     if any(token in words for token in TOKENS):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -193,3 +197,42 @@ def test_a_plan_says_what_the_watchdog_is() -> None:
     without = plans.boot_plan({"obstacles": [], "watchdog": False}, False)["sentences"]
     assert len(with_device) == 1
     assert "no watchdog device" in without[1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "decided", "confirmed", "ended", "why"),
+    [
+        ({"running": "trial", "phase": "trial"}, False, False, False, "does not say why"),
+        ({"running": "trial", "phase": "healthy"}, False, False, False, "does not say why"),
+        ({"running": "trial", "phase": "confirmed"}, True, True, True, "does not say why"),
+        ({"running": "trial", "phase": "reverting", "why": "no GPU"}, True, False, False, "no GPU"),
+        ({"running": "lkg", "phase": "reverted", "why": "no GPU"}, True, False, True, "no GPU"),
+        ({"running": "", "phase": "armed"}, True, False, True, "does not say why"),
+        ({"problem": {"code": "STK-511", "what": "another run"}}, True, False, True, "another run"),
+        (None, True, False, False, "does not say why"),
+    ],
+)
+def test_what_a_host_answers_decides_whether_it_is_asked_again(
+    answer: dict[str, Any] | None, decided: bool, confirmed: bool, ended: bool, why: str
+) -> None:
+    """No answer: the connection was lost."""
+    said = "" if answer is None else json.dumps(answer)
+    assert plans.boot_decided(said) is decided
+    assert plans.boot_confirmed(said) is confirmed
+    assert plans.boot_ended(said) is ended
+    assert why in plans.boot_reason(said)
+
+
+def test_modules_are_copied_where_they_cannot_be_linked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*_: object, **__: object) -> None:
+        raise OSError(errno.EXDEV, "another file system")
+
+    (tmp_path / "modules/kernel").mkdir(parents=True)
+    (tmp_path / "modules/kernel/amdgpu.ko").write_text("x")
+    (tmp_path / "modules/build").symlink_to("/usr/src/nowhere")
+    monkeypatch.setattr(os, "link", link)
+    CODE_OF["disk"].link_tree(tmp_path / "modules", tmp_path / "var/kept")
+    assert (tmp_path / "var/kept/kernel/amdgpu.ko").read_text() == "x"
+    assert str((tmp_path / "var/kept/build").readlink()) == "/usr/src/nowhere"
