@@ -25,7 +25,9 @@ ORDER = {
     "managed": ["amd_iommu", "ttm.pages_limit"], "trial_arguments": ["panic=10", "oops=panic"],
     "gpus": [], "health_seconds": 300, "deadline_seconds": 900, "confirm": "controller",
 }  # fmt: skip
-NAMES = ("disk", "menu", "grubcfg", "probe", "health", "state", "units", "watch", "guard")
+NAMES = (
+    "disk", "menu", "grubcfg", "probe", "health", "state", "strictness", "units", "watch", "guard",
+)  # fmt: skip
 
 
 def modules() -> dict[str, ModuleType]:

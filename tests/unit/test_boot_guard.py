@@ -32,6 +32,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     told: dict[str, list[str]] = {"failing": [], "wrong": []}
     answers = {"abstraction": "", "fs": "ext2", "fs_uuid": "1234-abcd"}
     monkeypatch.setattr(CODE_OF["probe"], "grub_probe", lambda target, path: answers[target])
+    monkeypatch.setattr(CODE_OF["strictness"], "_systemd", lambda *words: "")
     monkeypatch.setattr(CODE_OF["health"], "baseline", lambda: dict(BASELINE))
     monkeypatch.setattr(CODE_OF["health"], "failing", lambda expected: list(told["failing"]))
     monkeypatch.setattr(CODE_OF["health"], "wrong_system", lambda expected: list(told["wrong"]))

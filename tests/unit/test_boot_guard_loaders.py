@@ -112,6 +112,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     """A Debian with GRUB; what its tools would say of the place of /boot is always the best."""
     answers = {"abstraction": "", "fs": "ext2", "fs_uuid": "1234-abcd"}
     monkeypatch.setattr(probe, "grub_probe", lambda target, path: answers[target])
+    monkeypatch.setattr(CODE_OF["strictness"], "_systemd", lambda *words: "")
     monkeypatch.setattr(CODE_OF["health"], "baseline", lambda: {"route": True, "login": []})
     monkeypatch.setattr(CODE_OF["guard"], "SMALLEST_BYTES", SMALLEST)
     monkeypatch.setattr(CODE_OF["units"], "reload", lambda: None)

@@ -22,6 +22,7 @@ WHY = "there is no default route"
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     answers = {"abstraction": "", "fs": "ext2", "fs_uuid": "1234-abcd"}
     monkeypatch.setattr(CODE_OF["probe"], "grub_probe", lambda target, path: answers[target])
+    monkeypatch.setattr(CODE_OF["strictness"], "_systemd", lambda *words: "")
     monkeypatch.setattr(CODE_OF["health"], "baseline", lambda: {"route": True, "login": []})
     monkeypatch.setattr(CODE_OF["guard"], "SMALLEST_BYTES", SMALLEST)
     monkeypatch.setattr(CODE_OF["disk"], "settle", lambda path: None)
@@ -104,3 +105,28 @@ def test_a_state_that_nobody_can_read_is_reported(host: Host, text: str) -> None
     files = Files(host.root)
     assert system.boot_transaction(files) is None
     assert json.dumps(files.unreadable).count("state.json") == 1
+
+
+def test_a_system_that_is_kept_is_as_lenient_as_the_one_before(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial's panic on each fault is not for the months that a system runs on."""
+    asked: list[tuple[str, ...]] = []
+
+    def systemd(*words: str) -> str:
+        asked.append(words)
+        return "t 60000000" if host.line.count("stroke.trial=") else "t 0"
+
+    monkeypatch.setattr(CODE_OF["strictness"], "_systemd", systemd)
+    place = host.root / "proc/sys/kernel"
+    before = {"panic": "0", "panic_on_oops": "0", "softlockup_panic": "1", "watchdog_thresh": "10"}
+    for name, value in before.items():
+        (place / name).write_text(f"{value}\n")
+    go(host, "trial")
+    for name, value in {**before, "panic": "10", "panic_on_oops": "1"}.items():
+        (place / name).write_text(f"{value}\n")
+    data = CODE_OF["state"].save(host.places, host.guard.status({}), "confirmed")
+    host.stock(NEW, " ".join(data["permanent"]))
+    host.guard.commit({})
+    assert {name: (place / name).read_text().strip() for name in before} == before
+    assert ("set-property", "RuntimeWatchdogUSec", "t", "0") in asked

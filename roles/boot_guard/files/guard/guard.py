@@ -23,6 +23,7 @@ import health
 import menu
 import probe
 import state as states
+import strictness
 import units
 import watch
 from state import Json, Places
@@ -157,6 +158,7 @@ class Guard:
         data = {key: data[key] for key in ("lkg", "grub_uuid", "grub_folder")}
         data["transaction"] = secrets.token_hex(6)
         data["baseline"] = health.baseline()
+        data["strictness"] = strictness.read(self.places.root)
         data = states.save(self.places, data, "held")
         units.install(self.places)
         units.reload()
@@ -223,6 +225,8 @@ class Guard:
             disk.remove(self.places.custom)
             disk.settle(self.places.boot)
             data = states.save(self.places, data, "committed")
+        if self.running(data) == "trial":
+            strictness.restore(self.places.root, data.get("strictness") or {})
         self._tidy()
         return data
 
