@@ -15,6 +15,7 @@ DefaultDependencies=no
 ConditionKernelCommandLine=stroke.trial
 {order}
 [Service]
+Type={kind}
 ExecStart=/bin/sh /usr/local/sbin/fault
 END
 sudo mkdir -p /etc/systemd/system/sysinit.target.wants
@@ -24,12 +25,12 @@ _NO_UNIT = """\
 cd /etc/systemd/system
 sudo rm fault.service sysinit.target.wants/fault.service /usr/local/sbin/fault
 """
-# In the initramfs, where there is neither the root file system nor systemd.
+# In the initramfs, where there is neither the root file system nor systemd, nor grep.
 _INITRAMFS = """\
 sudo tee /etc/initramfs-tools/scripts/{stage}/fault >/dev/null <<'END'
 #!/bin/sh
 [ "$1" = prereqs ] && exit 0
-grep -q stroke.trial= /proc/cmdline || exit 0
+case "$(cat /proc/cmdline)" in *stroke.trial=*) ;; *) exit 0 ;; esac
 {script}
 END
 sudo chmod 0755 /etc/initramfs-tools/scripts/{stage}/fault
@@ -50,8 +51,9 @@ class Fault:
     more: tuple[str, ...] = ()
 
 
-def _unit(name: str, order: str, script: str, why: str, console: str) -> Fault:
-    return Fault(name, _UNIT.format(order=order, script=script), _NO_UNIT, why, console)
+def _unit(name: str, kind: str, order: str, script: str, why: str, console: str) -> Fault:
+    inject = _UNIT.format(kind=kind, order=order, script=script)
+    return Fault(name, inject, _NO_UNIT, why, console)
 
 
 def _initramfs(name: str, stage: str, script: str, why: str, console: str) -> Fault:
@@ -70,7 +72,7 @@ FAULTS = (
     # The driver of the disk does not take it: what an initramfs without that driver comes to.
     _initramfs(
         "root-not-found",
-        "init-top",
+        "init-premount",
         """\
 echo 0 >/sys/bus/virtio/drivers_autoprobe
 for disk in /sys/bus/virtio/drivers/virtio_blk/virtio*; do
@@ -83,6 +85,7 @@ done""",
     # the kernel keeps for ordinary work in that case is taken away, too.
     _unit(
         "hang",
+        "exec",
         "After=systemd-modules-load.service",
         """\
 until grep -q ^active /sys/class/watchdog/watchdog*/state; do sleep 1; done
@@ -97,6 +100,7 @@ wait""",
     ),
     _unit(
         "network-dead-after-boot",
+        "oneshot",
         "Before=systemd-networkd.service network-pre.target",
         """\
 mkdir -p /run/systemd/network
