@@ -8,10 +8,11 @@ STAGES := $(BIN)/python tests/stages.py
 # What `stroke sandbox` calls, and what the tests need on top of it.
 SANDBOX_PACKAGES := apt-utils debian-archive-keyring dpkg-dev e2fsprogs gpg mmdebstrap openssh-client \
 	python3-venv qemu-system-x86 qemu-utils
-TEST_PACKAGES := $(SANDBOX_PACKAGES) crun dosfstools fdisk git iptables mtools ovmf podman rpm runc umockdev
+TEST_PACKAGES := $(SANDBOX_PACKAGES) crun dosfstools fdisk git grub-common iptables mtools ovmf podman \
+	rpm runc umockdev
 
-.PHONY: demo test docs lint unit packaging molecule molecule-host molecule-dnf oracle secrets vm acceptance \
-	bench contract constraints clean demo-packages test-packages
+.PHONY: demo test docs lint unit packaging molecule molecule-host molecule-dnf oracle secrets boot-faults \
+	boot-guests vm acceptance bench contract constraints clean demo-packages test-packages
 .DEFAULT_GOAL := test
 
 demo: demo-packages $(VENV)/.installed
@@ -27,7 +28,7 @@ lint unit packaging: $(VENV)/.installed
 docs: $(VENV)/.installed
 	@$(BIN)/python docs/generate.py
 
-molecule molecule-host molecule-dnf oracle secrets vm: test-packages $(VENV)/.installed
+molecule molecule-host molecule-dnf oracle secrets boot-faults boot-guests vm: test-packages $(VENV)/.installed
 	@$(STAGES) $@
 
 # What takes longer than `make test` may.

@@ -178,6 +178,7 @@ def _settings(artifacts: Path) -> dict[str, Any]:
         "stroke_gpu": "gfx1151",
         "stroke_memory_gib": 128,
         "preflight_refuse_containers": False,
+        "boot_guard_attended": True,
         "rocm_source": "mirror",
         **{key: made[key] for key in keys},
         "inference_server_engine": "llamacpp",
@@ -215,8 +216,10 @@ cat /etc/ssh/ssh_host_ed25519_key.pub""")
 
 
 @contextmanager
-def container(name: str, state: Path, names: tuple[str, ...] = ()) -> Iterator[Container]:
-    """A prepared container; it is removed at the end whatever happens."""
+def container(
+    name: str, state: Path, names: tuple[str, ...] = (), more: tuple[str, ...] = ()
+) -> Iterator[Container]:
+    """A prepared container; it is removed at the end whatever happens. `more`: podman's options."""
     state.mkdir(parents=True, exist_ok=True)
     artifacts = state / "artifacts"
     environment = {**os.environ, "PYTHONPATH": os.fspath(ROOT / "tool")}
@@ -227,7 +230,7 @@ def container(name: str, state: Path, names: tuple[str, ...] = ()) -> Iterator[C
     reference = image(RELEASE)
     _podman("rm", "--volumes", "--force", "--ignore", "--time", "3", name)
     _podman("run", "--detach", "--name", name, "--hostname", name, "--systemd", "always",
-            "--runtime", runtime(reference), *OPTIONS, reference, "/sbin/init")  # fmt: skip
+            "--runtime", runtime(reference), *OPTIONS, *more, reference, "/sbin/init")  # fmt: skip
     try:
         _wait_for_systemd(name)
         address = _podman("inspect", "--format", "{{.NetworkSettings.IPAddress}}", name)

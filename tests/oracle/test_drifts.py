@@ -85,6 +85,19 @@ def test_arguments_of_the_running_kernel_are_reported(host: Container, one: str,
         host.boot(list(host.arguments))
 
 
+def test_a_container_that_would_have_to_reboot_is_refused(host: Container, one: str) -> None:
+    """Nobody's consent, no reboot: it has no boot loader that could take one back."""
+    try:
+        host.boot([word for word in host.arguments if word != "amd_iommu=off"])
+        played = play(SITE, host.inventory, "--limit", one, "-e", "boot_guard_attended=false")
+    finally:
+        host.boot(list(host.arguments))
+    assert played.status != 0
+    assert "STK-420" in str(played)
+    assert "it is a container: what runs it decides how it starts" in str(played)
+    assert played.changed == {}
+
+
 def test_after_all_that_every_role_in_full_changes_nothing(host: Container, one: str) -> None:
     played = site(host, one, "-e", "stroke_full=true")
     assert played.plan[one] == []

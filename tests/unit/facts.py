@@ -77,7 +77,7 @@ _STRIX_HALO: Json = {
         "/var/lib/containers": {"total_bytes": 100 * GIB, "free_bytes": 80 * GIB, "mount": "/"},
         "/var/lib/stroke": {"total_bytes": 100 * GIB, "free_bytes": 80 * GIB, "mount": "/"},
     },
-    "state": {"packages": {}},
+    "state": {"packages": {}, "boot": None},
 }
 
 

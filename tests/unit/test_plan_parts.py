@@ -99,6 +99,12 @@ def test_a_reboot_says_when_and_what_it_means() -> None:
     assert plan_parts.reboot([Change.of(change())]) == []
 
 
+def test_the_plan_says_what_the_boot_transaction_will_do() -> None:
+    changes = [Change.of(change(action="reboot", stage="reboot"))]
+    (_, *lines) = plan_parts.reboot(changes, {"sentences": ["a plain reboot"]})
+    assert "  a plain reboot" in [str(line) for line in lines]
+
+
 def test_nothing_to_change_asks_for_no_room() -> None:
     assert space.plan_space(strix_halo(), PROFILE, []) == {}
     shown = lines(HostRun("box1", changes=(), profile={"verdict": "supported"}))

@@ -52,7 +52,9 @@ def test_the_guest_was_started_by_systemd_boot(guest: Guest) -> None:
 
 
 def test_it_provisions_and_ends_with_a_completion(guest: Guest) -> None:
-    result = guest.stroke("provision", "--yes")
+    refused = guest.stroke("provision", "--yes")
+    assert (refused.status, refused.codes) == (5, ["STK-420"]), refused
+    result = guest.stroke("provision", "--yes", "-e", "boot_guard_attended=true")
     assert result.status == 0, result
     assert result.host["rebooted"] is True
     assert result.host["endpoint"]["completion"]["tokens"] > 0

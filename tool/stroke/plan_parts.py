@@ -16,7 +16,9 @@ HEAD = "bold underline"
 NEW_KERNEL = ("install", "upgrade")
 
 
-def reboot(changes: Sequence[Change]) -> list[RenderableType]:
+def reboot(
+    changes: Sequence[Change], boot: Mapping[str, Any] | None = None
+) -> list[RenderableType]:
     """When the host reboots, and what that means for who uses it; nothing without a reboot."""
     waiting = [change for change in changes if change.action == "reboot"]
     if not waiting:
@@ -29,6 +31,7 @@ def reboot(changes: Sequence[Change]) -> list[RenderableType]:
     arguments = [change.what for change in waiting if change.kind == "kernel_arg"]
     if arguments:
         lines.append(f"sets {', '.join(text.clean(name) for name in arguments)}")
+    lines += [text.clean(said) for said in (boot or {}).get("sentences") or []]
     return [Text("At the reboot", style=HEAD), *(Text(f"  {line}") for line in lines)]
 
 

@@ -71,7 +71,8 @@ def _record(host: HostRun) -> RenderableType:
         if value:
             grid.add_row(f"  {name}", value)
     grid.add_row("  changed", text.count(host.changed, "step"))
-    grid.add_row("  rebooted", "yes" if host.rebooted else "no")
+    kept = ", and the new system is kept" if host.boot.get("outcome") == "committed" else ""
+    grid.add_row("  rebooted", f"yes{kept}" if host.rebooted else "no")
     grid.add_row("  time", text.duration(host.seconds))
     return grid
 

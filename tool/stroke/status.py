@@ -19,9 +19,11 @@ WAITING = ("loading", "starting again", "not deployed", "stopped", "masked")
 # Titles with the width of the terminal from which on they are shown: the most telling ones first.
 COLUMNS = {
     "HOST": 0, "HEALTH": 0, "KERNEL": 0, "GTT": 72, "MODEL": 0, "DRIFT": 0, "UP": 76,
-    "FIRMWARE": 130, "ROCM": 100, "IMAGE": 150,
+    "FIRMWARE": 130, "ROCM": 100, "IMAGE": 150, "BOOT": 110,
 }  # fmt: skip
-ORDER = ("HOST", "HEALTH", "KERNEL", "FIRMWARE", "GTT", "ROCM", "IMAGE", "MODEL", "DRIFT", "UP")
+ORDER = (
+    "HOST", "HEALTH", "KERNEL", "BOOT", "FIRMWARE", "GTT", "ROCM", "IMAGE", "MODEL", "DRIFT", "UP",
+)  # fmt: skip
 
 
 def status(run: Run, width: int) -> RenderableType:
@@ -103,11 +105,51 @@ def ago(seconds: Any) -> str:
     return f"{seconds:.0f} s"
 
 
+# What a phase of the boot transaction (role boot_guard) is called here.
+BOOTS = {
+    "held": "held", "armed": "armed", "trial": "on trial", "healthy": "on trial",
+    "confirmed": "on trial", "committing": "on trial", "committed": "committed",
+    "reverting": "reverting", "reverted": "reverted",
+}  # fmt: skip
+
+
+def boot(host: HostRun) -> str:
+    """Where the host's last boot transaction stands, in a word."""
+    found = host.state.get("boot") or {}
+    return text.clean(BOOTS.get(str(found.get("phase")), found.get("phase") or "-"))
+
+
+def _boot(host: HostRun, service: Mapping[str, Any]) -> Text:
+    word = boot(host)
+    return Text(word, style={"-": "", "committed": "green", "reverted": "red"}.get(word, "yellow"))
+
+
+def _transaction(host: HostRun) -> Iterator[Text]:
+    """What is not over, or was taken back; a system that was kept is worth no line."""
+    found, word = host.state.get("boot") or {}, boot(host)
+    good, tried = (text.clean(found.get(key) or "") for key in ("last_known_good", "trial"))
+    back = f"the last known good system ({good})"
+    said = {
+        "held": f"{back} starts by default until a change has proven itself",
+        "armed": f"the next boot tries {tried}, once; every other one is {back}",
+        "on trial": f"{tried} is on trial; its next boot, unless it is kept, is {back}",
+        "reverting": f"going back to {back}",
+        "reverted": f"{tried} was tried and left, and {back} runs",
+    }.get(word)
+    if said:
+        line = Text("boot: ")
+        line.append(word, style=_boot(host, {}).style)
+        line.append(f" ({text.clean(found.get('since') or '')}): {said}")
+        why = text.clean(found.get("why") or "")
+        yield line.append(f": {why}" if why else "")
+
+
 Cell = Callable[[HostRun, Mapping[str, Any]], Text | str]
 VALUES: dict[str, Cell] = {
     "HOST": lambda host, _: Text(host.name, style="bold"),
     "HEALTH": _health,
     "KERNEL": lambda host, _: text.clean(host.facts.get("kernel") or "-"),
+    "BOOT": _boot,
     "FIRMWARE": lambda host, _: text.clean(host.state.get("firmware") or "-"),
     "GTT": _gtt,
     "ROCM": lambda host, _: text.clean(host.state.get("rocm") or "-"),
@@ -121,6 +163,7 @@ VALUES: dict[str, Cell] = {
 def _findings(host: HostRun) -> Iterator[RenderableType]:
     """What the line of the host cannot say, under the host's name."""
     lines = [line for service in host.state.get("services") or [] for line in _about(host, service)]
+    lines += _transaction(host)
     problems = views.problems(host)
     if host.changes and host.exit is Exit.OK:
         roles = ", ".join(dict.fromkeys(change.role for change in host.changes))

@@ -62,9 +62,10 @@ def plan(run: Run, *, diff: bool = False) -> RenderableType:
     for host in run.hosts.values():
         parts += [verdict(host), *_indented(warnings(host)), *_indented(problems(host))]
     planned = [host for host in run.hosts.values() if host.changes and host.exit is Exit.OK]
-    by_plan: dict[tuple[Change, ...], list[str]] = {}
+    by_plan: dict[tuple[Any, ...], list[str]] = {}
     for host in planned:
-        by_plan.setdefault(_hashable(host.changes or ()), []).append(host.name)
+        same = (*_hashable(host.changes or ()), *(host.boot.get("sentences") or ()))
+        by_plan.setdefault(same, []).append(host.name)
     for hosts in by_plan.values():
         host = run.hosts[hosts[0]]
         parts.append(Text())
@@ -72,7 +73,7 @@ def plan(run: Run, *, diff: bool = False) -> RenderableType:
             parts.append(Text(f"{', '.join(hosts)}:", style="bold"))
         parts += changes(host.changes or (), diff=diff)
         parts += plan_parts.budget(host)
-        parts += plan_parts.reboot(host.changes or ())
+        parts += plan_parts.reboot(host.changes or (), host.boot)
         parts += plan_parts.downloads(host)
         parts += plan_parts.room([run.hosts[name] for name in hosts])
     return Group(*parts, Text(), Text(summary(run), style="bold"))

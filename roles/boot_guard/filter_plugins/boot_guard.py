@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 Json = dict[str, Any]
@@ -66,13 +68,122 @@ def boot_question(facts: Json) -> str:
     return "grep -E 'GRUB_DEFAULT|saved_entry' /etc/default/grub /boot/grub/grubenv"
 
 
+def boot_mode(probe: Json, attended: bool) -> str:
+    """guarded, attended or refused: see vars/main.yml."""
+    if not probe.get("obstacles"):
+        return "guarded"
+    return "attended" if attended else "refused"
+
+
+def boot_problem(probe: Json, attended: bool) -> list[Json]:
+    """The refusal of a host that could be left without a system; none where there is a way back."""
+    obstacles = probe.get("obstacles") or []
+    if obstacles and not attended:
+        return [
+            {
+                "code": "STK-420",
+                "what": "a reboot is needed, and the host could not come back from a bad one "
+                f"by itself: {'; '.join(obstacles)}",
+                "hint": "if somebody can get at its console, set boot_guard_attended: true "
+                "in the inventory",
+            }
+        ]
+    short = int(probe.get("copies_bytes") or 0) - int(probe.get("boot_free_bytes") or 0)
+    if not obstacles and short > 0:
+        missing = short // 1024**2 + 1
+        what = f"/boot lacks {missing} MiB for copies of the running kernel and initramfs"
+        hint = "remove kernels not needed (apt list --installed 'linux-image-*') or enlarge it"
+        return [{"code": "STK-403", "what": what, "hint": hint}]
+    return []
+
+
+def boot_sentence(problem: Json) -> str:
+    """A problem as one line."""
+    return f"{problem['code']}: {problem['what']}. Hint: {problem['hint']}"
+
+
+def boot_plan(probe: Json, attended: bool) -> Json:
+    """What will happen at the reboot, for the plan."""
+    mode = boot_mode(probe, attended)
+    if mode == "guarded":
+        said = [
+            "the new system is started once, and kept only if it proves itself; "
+            "otherwise the host returns to the one that runs now, without a hand on it"
+        ]
+        if not probe.get("watchdog"):
+            said.append(
+                "there is no watchdog device: the kernel's own is used in the trial, and "
+                "a processor that stands still for good would need a hand"
+            )
+    elif mode == "attended":
+        said = [
+            "a plain reboot, as boot_guard_attended allows: the host cannot come back by itself, "
+            f"because {'; '.join(probe['obstacles'])}"
+        ]
+    else:
+        said = [problem["what"] for problem in boot_problem(probe, attended)]
+    state = probe.get("state") or {}
+    if probe.get("open") and state.get("why"):
+        said.append(f"the last attempt was taken back: {state['why']}")
+    return {"rebooted": False, "outcome": "planned", "mode": mode, "sentences": said}
+
+
+def boot_reached(tags: Sequence[str], skipped: Sequence[str]) -> bool:
+    """Whether a run with these tags gets as far as the reboot."""
+    own = {"reboot", "boot_guard"}
+    return bool({"all", *own} & set(tags)) and not own & set(skipped)
+
+
+def _answer(stdout: str) -> Json:
+    try:
+        answer = json.loads(stdout)
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def boot_decided(stdout: str) -> bool:
+    """Whether asking again could bring another answer of a trial."""
+    answer = _answer(stdout)
+    return answer.get("running") != "trial" or answer.get("phase") not in ("trial", "healthy")
+
+
+def boot_confirmed(stdout: str) -> bool:
+    """Whether the trial is what runs, and was confirmed."""
+    answer = _answer(stdout)
+    return answer.get("running") == "trial" and answer.get("phase") in ("confirmed", "committing")
+
+
+def boot_ended(stdout: str) -> bool:
+    """Whether the host knows how its trial ended: confirmed, or another system runs."""
+    answer = _answer(stdout)
+    return boot_confirmed(stdout) or (bool(answer) and answer.get("running") != "trial")
+
+
+def boot_reason(stdout: str) -> str:
+    """Why a trial was not kept, as its guard says."""
+    answer = _answer(stdout)
+    problem = answer.get("problem") or {}
+    return str(answer.get("why") or problem.get("what") or "its guard does not say why")
+
+
 class FilterModule:
     """Registers the filters with Ansible."""
 
     def filters(self) -> Json:
         return {
+            "boot_confirmed": boot_confirmed,
+            "boot_decided": boot_decided,
             "boot_differences": boot_differences,
+            "boot_ended": boot_ended,
             "boot_files": boot_files,
+            "boot_mode": boot_mode,
+            "boot_plan": boot_plan,
+            "boot_problem": boot_problem,
             "boot_question": boot_question,
+            "boot_reached": boot_reached,
+            "boot_reason": boot_reason,
             "boot_repair": boot_repair,
+            "boot_sentence": boot_sentence,
+            "newest_kernel": newest_kernel,
         }

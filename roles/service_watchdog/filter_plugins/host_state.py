@@ -147,6 +147,7 @@ def host_state(facts: Json, profile: Json, services: list[Json]) -> Json:
         "gtt_bytes": gpu.get("gtt_bytes"),
         "gtt_limit_bytes": int(pages) * int(size) if pages else None,
         "rocm": engine.get("image_rocm"),
+        "boot": (facts.get("state") or {}).get("boot"),
         "services": [_service(one, look) for one, look in zip(services, looks, strict=True)],
     }
 

@@ -17,6 +17,10 @@ DMI = "/sys/class/dmi/id"
 SESSIONS = "/run/systemd/sessions"
 DISPLAY_MANAGER = "/etc/systemd/system/display-manager.service"
 STATE = "/var/lib/stroke/packages"
+BOOT_STATE = "/var/lib/stroke/boot_guard/state.json"
+# The private boot menu of the role boot_guard: a boot transaction is open as long as it is there.
+BOOT_MENU = "/boot/grub/custom.cfg"
+BOOT_MARK = "Managed by stroke (role boot_guard)"
 CLOCKS = "/sys/devices/system/clocksource/clocksource0/available_clocksource"
 
 # sys_vendor or product_name -> the word systemd-detect-virt uses for it.
@@ -172,8 +176,32 @@ def desktop(host: Host) -> dict[str, Any]:
     return {"display_manager": host.link(DISPLAY_MANAGER), "sessions": sessions}
 
 
+def boot_transaction(host: Host) -> dict[str, Any] | None:
+    """The last boot transaction as its guard wrote it down, and which system of it runs."""
+    text = host.text(BOOT_STATE)
+    if text is None:
+        return None
+    try:
+        data = json.loads(text)
+        systems = {name: str((data.get(name) or {}).get("release") or "") for name in
+                   ("trial", "lkg")}  # fmt: skip
+    except (ValueError, AttributeError) as error:
+        host.cannot(BOOT_STATE, f"not the state of a boot transaction: {error}")
+        return None
+    words = (host.line("/proc/cmdline") or "").split()
+    token = data.get("transaction")
+    found = {key: str(data.get(key) or "") for key in ("phase", "why", "since")}
+    return {
+        **found,
+        "trial": systems["trial"],
+        "last_known_good": systems["lkg"],
+        "running": next((name for name in systems if f"stroke.{name}={token}" in words), ""),
+        "open": BOOT_MARK in (host.text(BOOT_MENU) or ""),
+    }
+
+
 def state(host: Host) -> dict[str, Any]:
-    """Package versions from before the roles changed them, as the roles wrote them down."""
+    """What the roles wrote down: package versions of before, and the last boot transaction."""
     before: dict[str, Any] = {}
     for name in host.names(STATE):
         if not name.endswith(".json"):
@@ -187,4 +215,4 @@ def state(host: Host) -> dict[str, Any]:
             before[name[: -len(".json")]] = value
         else:
             host.cannot(f"{STATE}/{name}", "not a JSON object")
-    return {"packages": before}
+    return {"packages": before, "boot": boot_transaction(host)}

@@ -122,4 +122,11 @@ def boot_arguments(facts: Json, catalog: Json, gfx: Json, memory: Json, found: F
     if policy == "off":
         owned.add("iommu")
     layout = facts["boot"]["layout"] or None
-    return {"iommu": policy, "args": args, "managed_keys": sorted(owned), "layout": layout}
+    trial = [{"argument": one["argument"], "when": one["when"]} for one in catalog["boot_trial"]]
+    return {
+        "iommu": policy,
+        "args": args,
+        "managed_keys": sorted(owned),
+        "layout": layout,
+        "trial": trial,
+    }

@@ -23,6 +23,7 @@ IDENTITY = {
     "products": ("pci_id", "revision"),
     "boot_arguments": ("key",),
     "boot_rules": ("kind",),
+    "boot_trial": ("argument",),
     "images": ("reference",),
     "image_tags": ("repository",),
 }
