@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from .cli_bench import register as register_bench
+from .cli_bundle import bundle
 from .cli_estimate import estimate
 from .cli_image import image
 from .cli_options import (
@@ -45,6 +46,7 @@ app.add_typer(sandbox, name="sandbox")
 app.command(context_settings=CONTEXT)(estimate)
 app.add_typer(image, name="image")
 app.command(cls=Passing, context_settings=CONTEXT)(status)
+app.command(cls=Passing, context_settings=CONTEXT)(bundle)
 
 
 def _version(wanted: bool) -> None:

@@ -40,6 +40,8 @@ class Options:
     keep: Path | None = None
     debug: bool = False
     capture: Path | None = None
+    output: Path | None = None
+    keep_host_names: bool = False
     junit: Path | None = None
     bench: Bench | None = None
     passthrough: tuple[str, ...] = ()

@@ -91,6 +91,17 @@ def host(root: Path) -> Any:
     return files.Host(root)
 
 
+def scrub(hosts: Iterable[str], logins: Iterable[str], secrets: Iterable[str], keep: bool) -> Any:
+    """The rules by which gpu_facts makes logs anonymous, with words that this machine knows."""
+    _load("gpu_facts", "library", "gpu_facts")
+    from ansible.module_utils.gpu_host import anonymous
+    from ansible.module_utils.gpu_host import scrub as rules
+
+    names = anonymous.Names({}, [], keep)
+    names.know(hosts, logins)
+    return rules.Scrub(names, secrets)
+
+
 def profile(facts: Json, known: Json) -> Json:
     """What the catalogue makes of a host without settings of its own."""
     decided: Json = _load("host_profile", "filter_plugins", "host_profile").resolve(

@@ -6,8 +6,9 @@ import json
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from . import artifacts, capture, content, inventory, junit, version
+from . import artifacts, bundle, capture, content, inventory, junit, version
 from .console import Console
 from .diagnosis import playbook_error
 from .document import document
@@ -41,6 +42,7 @@ class Session:
     _where: Inventory = field(default=inventory.THIS_MACHINE)
     _passwords: dict[str, str] = field(default_factory=dict, repr=False)
     _known: Run = field(default_factory=Run)
+    _before: dict[str, Any] = field(default_factory=dict, repr=False)
     _changing: bool = False
 
     def execute(self) -> Exit:
@@ -77,6 +79,8 @@ class Session:
                 return self._inspect()
             case "bench":
                 return self._bench()
+            case "bundle":
+                return self._bundle()
             case _:
                 return self._remove()
 
@@ -91,6 +95,7 @@ class Session:
         if self._where.local:
             self.console.say("No HOSTS given: this machine.")
         self._passwords = self._ask_passwords()
+        self._before = self.kept.before() if self.command == "bundle" else {}
         self.kept.start()
 
     def _provision(self) -> tuple[Run, Exit]:
@@ -161,6 +166,17 @@ class Session:
         if file:
             self.console.captured(file, capture.write(run, file))
         return run, run.exit
+
+    def _bundle(self) -> tuple[Run, Exit]:
+        target = bundle.target(self.options.output)
+        keep = self.options.keep_host_names
+        extra = (json.dumps({"gpu_facts_keep_host_names": True}),) if keep else ()
+        run = self._play("bundle", "Collecting", extra=extra)
+        secrets = (*bundle.secrets_of(os.environ), *self._passwords.values())
+        written = bundle.write(run, target, self._before, secrets=secrets, keep=keep)
+        self.console.bundled(target, written)
+        without = [host.exit for host in run.hosts.values() if host.name not in written]
+        return run, worst(without)
 
     def _bench(self) -> tuple[Run, Exit]:
         from . import bench, bench_view
