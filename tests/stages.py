@@ -77,6 +77,8 @@ def stages() -> list[Stage]:
         python("molecule-dnf", "molecule", "test", "--scenario-name", "dnf", group="molecule-dnf"),
         pytest("oracle", "-m", "container", "tests/oracle"),
         pytest("secrets", "-m", "container", "tests/secrets"),
+        pytest("this-machine", "-m", "container", "tests/this_machine"),
+        pytest("downloads", "-m", "container", "tests/downloads"),
         pytest("vm", "-m", "vm and not slow", "-x", "tests/vm", lane="guest"),
         pytest("acceptance", "-m", "slow", "tests/vm", lane="guest"),
     ]

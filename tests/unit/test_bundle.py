@@ -84,7 +84,8 @@ proxy http://{PLANTED["a login in an address"]}@mirror.acme.internal:3128/
 ssh-ed25519 {PLANTED["an SSH key"]} jane.doe@payroll-01
 cookie of the session {PLANTED["a word of every kind of letter"]}
 GET / from 10.1.2.3:5555, 172.16.40.9, [fd12:3456:789a::1]:443 {PLANTED["IPv6 in full"]}/64
-link aa:bb:cc:dd:ee:ff up; ib0 {PLANTED["InfiniBand"]}; db7.acme.internal; ops@acme.com nas9.acme.internal
+link aa:bb:cc:dd:ee:ff up; ib0 {PLANTED["InfiniBand"]}; db7.acme.internal; ops@acme.com
+mount nas9.acme.internal:/srv
 usb 1-1: SerialNumber: {PLANTED["a serial number"]}
 session of jane.doe on payroll-01.acme.internal, machine {PLANTED["machine id"]} disk {UUID}
 """
@@ -121,7 +122,7 @@ def sent(root: Path, monkeypatch: pytest.MonkeyPatch, keep: bool = False) -> Jso
         host_logs, "run", lambda host, *words: "" if words[0] in ("podman", "docker") else said
     )
     host = recording.Recorder(root)
-    parameters = {"declared_gpu": None, "declared_memory_gib": None, "paths": [], "pci_ids": {},
+    parameters: Json = {"declared_gpu": None, "declared_memory_gib": None, "paths": [], "pci_ids": {},
                   "packages": ["podman"], "users": []}  # fmt: skip
     facts = gpu_facts.collect(host, parameters)
     names = anonymous.Names(host.files, ["podman"], keep)
@@ -154,7 +155,7 @@ def written(home: Path, data: Json, *options: str, name: str = "payroll-01") -> 
     told = {"what": LOG, "api_key": KEY, "url": "http://10.1.2.3:8000"}
     state = {"services": [{"name": "stroke-inference", "health": "failed", "why": LOG}]}
     more = {**data, "facts": {"gpu": "gfx1151", "kernel": "7.2.12", "hostname": name},
-            "state": state, "verify": [{"id": "api", "what": "x", "status": "failed", **told}]}  # fmt: skip
+            "state": state, "verify": [{"id": "api", "status": "failed", **told}]}  # fmt: skip
     found = backend(bundle=[event("runner_on_ok", host=name), published(name, more)])
     file = home / "out.tar.gz"
     result = stroke(found, "bundle", f"{name},", "-o", str(file), *options)
@@ -182,7 +183,8 @@ def test_nothing_planted_is_in_the_archive(
     names = set(re.findall(r"^stroke-bundle/(\S+)", text, re.M))
     assert {"INDEX.md", "versions.json", "run-before.json"} <= names
     for part in ("report.json", "logs/kernel.txt", "logs/journal.txt", "logs/versions.txt",
-                 "logs/files/var/lib/stroke/boot/state.json", "logs/files/sys/fs/pstore/dmesg-efi-1",
+                 "logs/files/var/lib/stroke/boot/state.json",
+                 "logs/files/sys/fs/pstore/dmesg-efi-1",
                  "logs/evidence/20261121T100000Z-x/journal.txt", "tree/proc/cmdline"):  # fmt: skip
         assert f"gfx1151-linux/{part}" in names, part
     assert "weights of somebody" not in text

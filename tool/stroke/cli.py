@@ -15,6 +15,7 @@ from .cli_image import image
 from .cli_options import (
     CONTEXT,
     PASSED,
+    AfterReboot,
     Become,
     Check,
     Debug,
@@ -83,6 +84,7 @@ def provision(
     full: Annotated[
         bool, typer.Option("--full", help="Run every role, also on converged hosts.")
     ] = False,
+    after_reboot: AfterReboot = None,
     as_json: Json = False,
     keep: Keep = None,
     debug: Debug = False,

@@ -82,6 +82,7 @@ CATALOGUE: dict[str, Kind] = {
         Kind("STK-502", "kernel arguments differ after the reboot", Exit.FAILED),
         Kind("STK-503", "host did not come back", Exit.FAILED),
         Kind("STK-504", "reboot needed but not allowed", Exit.FAILED),
+        Kind("STK-530", "no way to go on after the reboot", Exit.USAGE),
         Kind("STK-601", "service does not start", Exit.FAILED),
         Kind("STK-602", "no completion from the endpoint", Exit.VERIFY),
         Kind("STK-603", "unit not generated", Exit.FAILED),

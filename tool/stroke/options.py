@@ -37,6 +37,7 @@ class Options:
     as_json: bool = False
     detailed_exitcode: bool = False
     packages: bool = False
+    after_reboot: str | None = None
     keep: Path | None = None
     debug: bool = False
     capture: Path | None = None
