@@ -65,6 +65,9 @@ def stages() -> list[Stage]:
     """Quick ones first; guests have a lane of their own, so two cores are both in use."""
     return [
         python("ruff", "ruff", "check", ".", group="lint"),
+        # From medium on: what is lower says that a program is started at all, which ansible's do.
+        python("bandit", "bandit", "--quiet", "--recursive", "--severity-level=medium",
+               "tool", "roles", "bench", "docs", group="lint"),
         python("mypy", "mypy", *python_roots(), group="lint"),
         python("yamllint", "yamllint", "--strict", ".", group="lint"),
         python("ansible-lint", "ansiblelint", group="lint"),

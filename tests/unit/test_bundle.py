@@ -89,6 +89,8 @@ mount nas9.acme.internal:/srv
 usb 1-1: SerialNumber: {PLANTED["a serial number"]}
 session of jane.doe on payroll-01.acme.internal, machine {PLANTED["machine id"]} disk {UUID}
 """
+# Known to the host by its value alone.
+HOST_LOG = f"{LOG}refused {KEY} as a key\n"
 KEPT = (
     "max_tokens=128", "tokenizer=auto", '"tokens": 512', '"api_key": null', "--port 3306",
     "amdgpu 0000:c5:00.0: ring gfx_0.0.0 timeout", "http://127.0.0.1:8000/v1", "::1",
@@ -105,25 +107,25 @@ def planted_host(target: Path) -> Path:
     write(root, "etc/resolv.conf", "search acme.internal\nnameserver 10.1.2.3\n")
     write(root, "etc/passwd", "root:x:0:0::/root:/bin/sh\njane.doe:x:1000:1000::/home/jane.doe:\n")
     write(root, "etc/stroke/secrets/stroke-inference/api_key", f"{KEY}\n")
-    write(root, "etc/systemd/system/stroke-x.service", "[Service]\n" + LOG)
-    write(root, "var/lib/stroke/boot/state.json", json.dumps({"log": LOG, "token": KEY}))
+    write(root, "etc/systemd/system/stroke-x.service", "[Service]\n" + HOST_LOG)
+    write(root, "var/lib/stroke/boot/state.json", json.dumps({"log": HOST_LOG, "token": KEY}))
     write(root, "var/lib/stroke/models/big.json", "weights of somebody")
-    write(root, "var/lib/stroke/watchdog/evidence/20261121T100000Z-x/journal.txt", LOG)
-    write(root, "sys/fs/pstore/dmesg-efi-1", LOG)
-    write(root, "etc/modprobe.d/stroke.conf", LOG)
+    write(root, "var/lib/stroke/watchdog/evidence/20261121T100000Z-x/journal.txt", HOST_LOG)
+    write(root, "sys/fs/pstore/dmesg-efi-1", HOST_LOG)
+    write(root, "etc/modprobe.d/stroke.conf", HOST_LOG)
     write(root, "proc/cmdline", "root=/dev/sda1 ip=10.1.2.3 hostname=payroll-01 quiet\n")
     return root
 
 
 def sent(root: Path, monkeypatch: pytest.MonkeyPatch, keep: bool = False) -> Json:
     """What the module returns of the tree; programs print the planted log."""
-    said = LOG + "".join(f"{line}\n" for line in KEPT)
+    said = HOST_LOG + "".join(f"{line}\n" for line in KEPT)
     monkeypatch.setattr(
         host_logs, "run", lambda host, *words: "" if words[0] in ("podman", "docker") else said
     )
     host = recording.Recorder(root)
-    parameters: Json = {"declared_gpu": None, "declared_memory_gib": None, "paths": [], "pci_ids": {},
-                  "packages": ["podman"], "users": []}  # fmt: skip
+    parameters: Json = {"declared_gpu": None, "declared_memory_gib": None, "paths": [],
+                        "pci_ids": {}, "packages": ["podman"], "users": []}  # fmt: skip
     facts = gpu_facts.collect(host, parameters)
     names = anonymous.Names(host.files, ["podman"], keep)
     found = {"logs": host_logs.pack(Host(root), names)}
@@ -228,8 +230,7 @@ def test_host_names_stay_where_asked(
 
 
 def test_a_second_pass_changes_nothing() -> None:
-    once = scrub.Scrub(anonymous.Names({}, []), [KEY])
-    again = scrub.Scrub(anonymous.Names({}, []), [KEY])
+    once, again = scrub.Scrub(anonymous.Names({}, [])), scrub.Scrub(anonymous.Names({}, []))
     first = once.text(LOG)
     assert again.text(first) == first
 

@@ -14,8 +14,9 @@ from . import content
 from .errors import StrokeError
 
 Json = dict[str, Any]
-# What the playbooks ask for as well: where boot files, images, models and temporary files go.
-PLACES = ("/", "/boot", "/var/lib/containers", "/var/lib/stroke", "/var/tmp")  # noqa: S108
+# What the playbooks ask for as well: where boot files, images, models and temporary files go. Their
+# free space is read; nothing is written there.
+PLACES = ("/", "/boot", "/var/lib/containers", "/var/lib/stroke", "/var/tmp")  # noqa: S108  # nosec B108
 
 
 @cache
@@ -98,8 +99,8 @@ def scrub(hosts: Iterable[str], logins: Iterable[str], secrets: Iterable[str], k
     from ansible.module_utils.gpu_host import scrub as rules
 
     names = anonymous.Names({}, [], keep)
-    names.know(hosts, logins)
-    return rules.Scrub(names, secrets)
+    names.know(hosts, logins, secrets)
+    return rules.Scrub(names)
 
 
 def profile(facts: Json, known: Json) -> Json:

@@ -13,6 +13,9 @@ from .files import records
 from .memory import module_bytes, structures
 
 HOST = "host"
+GONE = "(removed)"
+# A secret that is shorter is a word of the language, and would take half a log with it.
+SHORTEST = 6
 FIRST_USER = 1000
 NOBODY = 65534
 # Logins that images come with: words of distributions, of nobody.
@@ -24,7 +27,8 @@ PUBLIC = (
     "debian.org", "ubuntu.com", "fedoraproject.org", "redhat.com", "rockylinux.org", "amd.com",
     "almalinux.org", "centos.org", "opensuse.org", "archlinux.org", "radeon.com", "docker.com",
     "launchpadcontent.net", "github.com", "rpmfusion.org", "huggingface.co", "quay.io",
-    "ghcr.io", "example", "localhost", "127.0.0.1", "0.0.0.0",  # noqa: S104  nothing is bound
+    "ghcr.io", "example", "localhost", "127.0.0.1",
+    "0.0.0.0",  # noqa: S104  nothing is bound  # nosec B104
 )  # fmt: skip
 UUID = re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b")
 SHORT_ID = re.compile(r"\b((?:PART)?UUID=)([0-9A-Fa-f]{4,8}-[0-9A-Fa-f]{2,4})(?![-\w])")
@@ -75,10 +79,18 @@ class Names:
         self._fake: dict[tuple[str, str], str] = {}
         self._logins = people(_text(files, "/etc/passwd"))
         self._hosts: list[str] = []
+        self._secrets: list[str] = []
         self.know(_text(files, path).strip() for path in HOSTNAMES)
 
-    def know(self, hosts: Iterable[str] = (), logins: Iterable[str] = ()) -> None:
-        """More names of this host, and more of its people."""
+    def know(
+        self,
+        hosts: Iterable[str] = (),
+        logins: Iterable[str] = (),
+        secrets: Iterable[str] = (),
+    ) -> None:
+        """More names of this host, more of its people, and words that must not leave it."""
+        found = {word.strip() for word in secrets}
+        self._secrets += sorted((s for s in found if len(s) >= SHORTEST), key=len, reverse=True)
         if not self.keep:
             parts = {part for name in hosts for part in (name, name.partition(".")[0])}
             # A word of the system as a name is replaced where it is the name only; a number, or
@@ -103,8 +115,17 @@ class Names:
             self._fake[key] = form(self.replaced[kind])
         return self._fake[key]
 
+    def words_out(self, text: str) -> str:
+        """The text without any of the secrets that are known by their value."""
+        for secret in self._secrets:
+            if secret in text:
+                text = text.replace(secret, GONE)
+                self.replaced["secret"] = self.replaced.get("secret", 0) + 1
+        return text
+
     def text(self, text: str) -> str:
         """Identifiers of any file."""
+        text = self.words_out(text)
         text = UUID.sub(lambda m: self.new(
             "uuid", m[0], lambda n: f"00000000-0000-4000-8000-{n:012x}"), text)  # fmt: skip
         text = SHORT_ID.sub(lambda m: m[1] + self.new(

@@ -188,8 +188,10 @@ def _end(text: str) -> str:
 def pack(host: Host, known: Names) -> dict[str, Any]:
     """A gzipped tar in base64 of all parts, made anonymous."""
     logins = people(host.text("/etc/passwd") or "")
-    known.know(host.guarded("names", [], names, host), logins)
-    scrub = Scrub(known, host.guarded("secrets", [], secrets, host))
+    known.know(
+        host.guarded("names", [], names, host), logins, host.guarded("secrets", [], secrets, host)
+    )
+    scrub = Scrub(known)
     buffer = io.BytesIO()
     left_out = []
     number = 0

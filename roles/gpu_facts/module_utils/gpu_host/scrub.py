@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
 from typing import Any, Callable
 
-from .anonymous import ADDRESS, LOGIN, MAC, SERVER, Names
+from .anonymous import ADDRESS, GONE, LOGIN, MAC, SERVER, Names
 
-GONE = "(removed)"
-# Shorter ones are words of the language, and would take half a log with them.
-SHORTEST = 6
 _KEY = (r"(?:pass(?:word|wd|phrase)?|secret|token|credentials?|authorization|cookie|"
         r"(?:api|access|private|secret|auth)[_-]?key)")  # fmt: skip
 # name=value, "name": "value", also inside of a quoted document, where quotes have a backslash.
@@ -51,16 +47,12 @@ _SERIAL = re.compile(r"(?i)(serial(?:\s?number|no)?[\"']?\s*[:=]\s*[\"']?)([^\s\
 class Scrub:
     """The rules, with the words that only this host has."""
 
-    def __init__(self, names: Names, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, names: Names) -> None:
         self.names = names
-        found = {word.strip() for word in secrets}
-        self._secrets = sorted((s for s in found if len(s) >= SHORTEST), key=len, reverse=True)
 
     def text(self, text: str) -> str:
         """The text as it may leave; nothing in it says whose host it was."""
-        for secret in self._secrets:
-            if secret in text:
-                text = self._counted(text.replace(secret, GONE))
+        text = self.names.words_out(text)
         text = self._sub(_BLOCK, lambda m: GONE, text)
         text = self._sub(_SSH_KEY, lambda m: m[1] + GONE, text)
         text = self._sub(_TOKENS, lambda m: GONE, text)
