@@ -12,7 +12,8 @@ TEST_PACKAGES := $(SANDBOX_PACKAGES) crun dosfstools fdisk git grub-common iptab
 	rpm runc umockdev
 
 .PHONY: demo test docs lint unit packaging molecule molecule-host molecule-dnf oracle secrets boot-faults \
-	boot-guests vm acceptance bench contract constraints clean demo-packages test-packages
+	boot-guests this-machine downloads vm acceptance bench contract constraints clean demo-packages \
+	test-packages
 .DEFAULT_GOAL := test
 
 demo: demo-packages $(VENV)/.installed
@@ -28,12 +29,13 @@ lint unit packaging: $(VENV)/.installed
 docs: $(VENV)/.installed
 	@$(BIN)/python docs/generate.py
 
-molecule molecule-host molecule-dnf oracle secrets boot-faults boot-guests vm: test-packages $(VENV)/.installed
+molecule molecule-host molecule-dnf oracle secrets boot-faults boot-guests this-machine downloads vm: \
+		test-packages $(VENV)/.installed
 	@$(STAGES) $@
 
 # What takes longer than `make test` may.
 acceptance: test-packages $(VENV)/.installed
-	@$(STAGES) molecule-host molecule-dnf oracle secrets acceptance
+	@$(STAGES) molecule-host molecule-dnf oracle secrets this-machine downloads acceptance
 
 # Containers by default; hosts that are converged: bench/run.py --inventory hosts.ini
 bench: test-packages $(VENV)/.installed

@@ -67,6 +67,9 @@ def stages() -> list[Stage]:
     """Quick ones first; guests have a lane of their own, so two cores are both in use."""
     return [
         python("ruff", "ruff", "check", ".", group="lint"),
+        # From medium on: what is lower says that a program is started at all, which ansible's do.
+        python("bandit", "bandit", "--quiet", "--recursive", "--severity-level=medium",
+               "tool", "roles", "bench", "docs", group="lint"),
         python("mypy", "mypy", *python_roots(), group="lint"),
         python("yamllint", "yamllint", "--strict", ".", group="lint"),
         python("ansible-lint", "ansiblelint", group="lint"),
@@ -80,6 +83,8 @@ def stages() -> list[Stage]:
         pytest("oracle", "-m", "container", "tests/oracle"),
         pytest("secrets", "-m", "container", "tests/secrets"),
         pytest("boot-faults", "-m", "container", "tests/boot"),
+        pytest("this-machine", "-m", "container", "tests/this_machine"),
+        pytest("downloads", "-m", "container", "tests/downloads"),
         pytest("vm", "-m", "vm and not slow", "-x", "tests/vm", lane="guest"),
         pytest("acceptance", "-m", "slow", f"--ignore={GUEST_FAULTS}", "tests/vm", lane="guest"),
         pytest("boot-guests", "-m", "slow", GUEST_FAULTS, lane="guest"),

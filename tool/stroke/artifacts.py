@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from .events import Event
+from .events import Event, read
+
+# A run over many hosts may fail on all of them, in the same way.
+FAILED = 50
 
 
 def state_home() -> Path:
@@ -28,6 +32,17 @@ class LastRun:
     def report(self) -> Path:
         """Where the report of the run is."""
         return self.directory / "report.json"
+
+    def before(self) -> dict[str, Any]:
+        """What is kept of the run before this one, and which of its steps failed."""
+        found: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError):
+            found["report"] = json.loads(self.report.read_text(encoding="utf-8"))
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            kept = read(self.directory / "events.jsonl")
+            failed = [event for event in kept if event.failed or event.kind.endswith("unreachable")]
+            found["failed"] = [json.loads(event.to_json()) for event in failed[-FAILED:]]
+        return found
 
     def start(self) -> None:
         """Forget the run before; a state directory that cannot be written stops nothing."""

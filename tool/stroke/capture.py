@@ -6,7 +6,7 @@ import base64
 import binascii
 import io
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -51,17 +51,24 @@ def write(run: Run, file: Path) -> list[tuple[str, str, Mapping[str, Any]]]:
 
 
 def _copy(archive: str, name: str, target: tarfile.TarFile) -> None:
-    """Move one host's tree below its directory; nothing of it may lead out of there."""
+    """Move one host's tree below its directory."""
+    for member, data in members(archive):
+        member.name = f"{name}/{member.name}"
+        target.addfile(member, io.BytesIO(data) if member.isreg() else None)
+
+
+def members(archive: str) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    """What a host sent, without what could lead out of its directory; data of files only."""
     try:
-        data = io.BytesIO(base64.b64decode(archive, validate=True))
-        with tarfile.open(fileobj=data, mode="r:gz") as source:
+        sent = io.BytesIO(base64.b64decode(archive, validate=True))
+        with tarfile.open(fileobj=sent, mode="r:gz") as source:
             for member in source:
                 if not (member.isreg() or member.isdir() or member.issym()):
                     continue
                 place = PurePosixPath(member.name)
                 if place.is_absolute() or ".." in place.parts:
                     continue
-                member.name = f"{name}/{member.name}"
-                target.addfile(member, source.extractfile(member) if member.isreg() else None)
+                file = source.extractfile(member) if member.isreg() else None
+                yield member, file.read() if file else b""
     except (binascii.Error, tarfile.TarError, EOFError, ValueError) as error:
         raise StrokeError(f"a host sent an archive that cannot be read: {error}") from error

@@ -9,11 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from .cli_bench import register as register_bench
+from .cli_bundle import bundle
 from .cli_estimate import estimate
 from .cli_image import image
 from .cli_options import (
     CONTEXT,
     PASSED,
+    AfterReboot,
     Become,
     Check,
     Debug,
@@ -45,6 +47,7 @@ app.add_typer(sandbox, name="sandbox")
 app.command(context_settings=CONTEXT)(estimate)
 app.add_typer(image, name="image")
 app.command(cls=Passing, context_settings=CONTEXT)(status)
+app.command(cls=Passing, context_settings=CONTEXT)(bundle)
 
 
 def _version(wanted: bool) -> None:
@@ -81,6 +84,7 @@ def provision(
     full: Annotated[
         bool, typer.Option("--full", help="Run every role, also on converged hosts.")
     ] = False,
+    after_reboot: AfterReboot = None,
     as_json: Json = False,
     keep: Keep = None,
     debug: Debug = False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
@@ -59,6 +59,14 @@ Forks = Annotated[
     int | None, typer.Option("--forks", "-f", min=1, metavar="N", help="Hosts at the same time.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+AfterReboot = Annotated[
+    Literal["ask", "continue"] | None,
+    typer.Option(
+        "--after-reboot",
+        show_default=False,
+        help="This machine only: go on by itself after its reboot, as root, or be run again (ask).",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as one JSON document.")]
 Keep = Annotated[
     Path | None,

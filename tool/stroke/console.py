@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from . import progress, results, views
+from . import progress, results, text, views
 from .errors import Problem
 from .events import Event
 from .report import Run, fold
@@ -109,6 +109,16 @@ class Console:
         """Say what is in an archive of hosts, and what was taken out of it."""
         for line in results.captured(file, hosts):
             self.say(line)
+
+    def bundled(self, file: Path, written: Mapping[str, str]) -> None:
+        """Say what is in a bundle, and that a person should look at it first."""
+        if not written:
+            self.say(f"No host could be asked; {file} was not written.")
+            return
+        for name, directory in written.items():
+            self.say(text.clean(f"{name} → {directory}/"))
+        self.line(str(file))
+        self.say("Look through it before you attach it; INDEX.md says what is in it.")
 
     def document(self, document: Mapping[str, Any]) -> None:
         """Print the report if it was asked for; nothing else is on stdout then."""

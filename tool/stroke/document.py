@@ -45,14 +45,15 @@ def document(
         "started": run.started or None,
         "ended": run.ended or None,
         "problems": [asdict(problem) for problem in problems],
-        "hosts": [_host(host) for host in run.hosts.values()],
+        "hosts": [host_document(host) for host in run.hosts.values()],
     }
     result = redact(data)
     assert isinstance(result, dict)  # noqa: S101 — for the type checker
     return result
 
 
-def _host(host: HostRun) -> dict[str, Any]:
+def host_document(host: HostRun) -> dict[str, Any]:
+    """Return one host's part of the report."""
     return {
         "name": host.name,
         "status": host.status,

@@ -78,7 +78,7 @@ def recipe(
             )
     requirements = [str(one).replace("{gfx}", gfx[0]) for one in build["requirements"]]
     indexes = " ".join(f"--extra-index-url={index}" for index in build["indexes"])
-    environment = jinja2.Environment(
+    environment = jinja2.Environment(  # nosec B701
         loader=jinja2.FileSystemLoader(os.fspath(_TEMPLATES)),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

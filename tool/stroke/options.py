@@ -37,9 +37,12 @@ class Options:
     as_json: bool = False
     detailed_exitcode: bool = False
     packages: bool = False
+    after_reboot: str | None = None
     keep: Path | None = None
     debug: bool = False
     capture: Path | None = None
+    output: Path | None = None
+    keep_host_names: bool = False
     junit: Path | None = None
     bench: Bench | None = None
     passthrough: tuple[str, ...] = ()

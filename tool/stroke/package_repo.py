@@ -183,8 +183,8 @@ def _build_package(package: Package, pool: Path) -> None:
 
 @contextmanager
 def _keyring() -> Iterator[Path]:
-    # gpg's sockets have short paths only, so not in the state directory.
-    home = Path(tempfile.mkdtemp(prefix="stroke-gpg-", dir="/tmp"))
+    # gpg's sockets have short paths only, so not in the state directory; mkdtemp makes it private.
+    home = Path(tempfile.mkdtemp(prefix="stroke-gpg-", dir="/tmp"))  # nosec B108
     try:
         yield home
     finally:

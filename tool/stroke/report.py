@@ -10,7 +10,8 @@ from .diagnosis import explain
 from .errors import Exit, Problem, exit_of
 from .events import STAGE_OF_ROLE, Event
 
-REPLACED = ("facts", "profile", "boot", "endpoint", "space", "capture", "state", "bench")
+REPLACED = ("facts", "profile", "boot", "endpoint", "space", "capture", "state", "bench",
+            "logs")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class HostRun:
     endpoint: Mapping[str, Any] = field(default_factory=dict)
     space: Mapping[str, Any] = field(default_factory=dict)
     capture: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    logs: Mapping[str, Any] = field(default_factory=dict, repr=False)
     state: Mapping[str, Any] = field(default_factory=dict)
     bench: Mapping[str, Any] = field(default_factory=dict, repr=False)
     changes: tuple[Change, ...] | None = None

@@ -14,8 +14,9 @@ from . import content
 from .errors import StrokeError
 
 Json = dict[str, Any]
-# What the playbooks ask for as well: where boot files, images, models and temporary files go.
-PLACES = ("/", "/boot", "/var/lib/containers", "/var/lib/stroke", "/var/tmp")  # noqa: S108
+# What the playbooks ask for as well: where boot files, images, models and temporary files go. Their
+# free space is read; nothing is written there.
+PLACES = ("/", "/boot", "/var/lib/containers", "/var/lib/stroke", "/var/tmp")  # noqa: S108  # nosec B108
 
 
 @cache
@@ -89,6 +90,17 @@ def host(root: Path) -> Any:
     import ansible.module_utils.gpu_host.files as files
 
     return files.Host(root)
+
+
+def scrub(hosts: Iterable[str], logins: Iterable[str], secrets: Iterable[str], keep: bool) -> Any:
+    """The rules by which gpu_facts makes logs anonymous, with words that this machine knows."""
+    _load("gpu_facts", "library", "gpu_facts")
+    from ansible.module_utils.gpu_host import anonymous
+    from ansible.module_utils.gpu_host import scrub as rules
+
+    names = anonymous.Names({}, [], keep)
+    names.know(hosts, logins, secrets)
+    return rules.Scrub(names)
 
 
 def profile(facts: Json, known: Json) -> Json:

@@ -6,8 +6,9 @@ import json
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from . import artifacts, capture, content, inventory, junit, version
+from . import artifacts, bundle, capture, content, inventory, junit, this_machine, version
 from .console import Console
 from .diagnosis import playbook_error
 from .document import document
@@ -41,6 +42,7 @@ class Session:
     _where: Inventory = field(default=inventory.THIS_MACHINE)
     _passwords: dict[str, str] = field(default_factory=dict, repr=False)
     _known: Run = field(default_factory=Run)
+    _before: dict[str, Any] = field(default_factory=dict, repr=False)
     _changing: bool = False
 
     def execute(self) -> Exit:
@@ -77,6 +79,8 @@ class Session:
                 return self._inspect()
             case "bench":
                 return self._bench()
+            case "bundle":
+                return self._bundle()
             case _:
                 return self._remove()
 
@@ -88,9 +92,11 @@ class Session:
                     f"no such file: -e {setting}", code="STK-106", hint="check the path after @"
                 )
         self._where = inventory.resolve(self.options.hosts)
+        this_machine.check(self.options, local=self._where.local)
         if self._where.local:
             self.console.say("No HOSTS given: this machine.")
         self._passwords = self._ask_passwords()
+        self._before = self.kept.before() if self.command == "bundle" else {}
         self.kept.start()
 
     def _provision(self) -> tuple[Run, Exit]:
@@ -105,7 +111,8 @@ class Session:
             return plan, plan.exit
         self.console.plan(plan, diff=self.options.diff, result=False)
         if not self.options.check:
-            self._confirm(f"Apply to {count(len(wanted), 'host')}?")
+            more = ", and reboot it if needed" if self.options.after_reboot == "continue" else ""
+            self._confirm(f"Apply to {count(len(wanted), 'host')}{more}?")
         title = "Checking" if self.options.check else "Provisioning"
         with handover() as made:
             extra = (json.dumps({"stroke_handover": os.fspath(made)}),)
@@ -115,11 +122,37 @@ class Session:
                 self.console.keys(keys(made))
                 raise Interrupted(merge(plan, stopped.run)) from None
             run = merge(plan, applied)
-            self.console.applied(run)
+            waits = self._where.local and this_machine.waits_for_reboot(run)
+            if not waits:
+                self.console.applied(run)
             self.console.keys(keys(made))
+        if waits:
+            return self._reboot_here(run)
         if run.exit is Exit.OK and not self.options.check:
             self.console.hint("Prove it again at any time:", self.options.again("verify"))
         return run, run.exit
+
+    def _reboot_here(self, run: Run) -> tuple[Run, Exit]:
+        """Reboot the machine that this very run is on; what is left is done after it."""
+        going_on = self.options.after_reboot == "continue"
+        now = "This machine has to reboot. Now?"
+        can_ask = self.console.can_ask and not self.options.yes
+        if not going_on and not (can_ask and self.console.confirm(now)):
+            self.console.applied(run)
+            self.console.hint(
+                "Reboot it, then go on:", self.options.again("provision", same=True)
+            )
+            return run, run.exit
+        extra = json.dumps(this_machine.variables(self.options, os.environ))
+        prepared = self._play("resume", "Preparing the reboot", extra=(extra,))
+        if prepared.exit is not Exit.OK:
+            return merge(run, prepared), prepared.exit
+        self.console.say("This machine reboots in a few seconds.")
+        if going_on:
+            self.console.say("It goes on by itself, as root; the next login tells the outcome.")
+        else:
+            self.console.hint("Then go on:", self.options.again("provision", same=True))
+        return this_machine.rebooting(run), Exit.OK
 
     def _plan(self) -> tuple[Run, Exit]:
         run = self._play("plan", "Looking at the hosts", read_only=True)
@@ -161,6 +194,17 @@ class Session:
         if file:
             self.console.captured(file, capture.write(run, file))
         return run, run.exit
+
+    def _bundle(self) -> tuple[Run, Exit]:
+        target = bundle.target(self.options.output)
+        keep = self.options.keep_host_names
+        extra = (json.dumps({"gpu_facts_keep_host_names": True}),) if keep else ()
+        run = self._play("bundle", "Collecting", extra=extra)
+        secrets = (*bundle.secrets_of(os.environ), *self._passwords.values())
+        written = bundle.write(run, target, self._before, secrets=secrets, keep=keep)
+        self.console.bundled(target, written)
+        without = [host.exit for host in run.hosts.values() if host.name not in written]
+        return run, worst(without)
 
     def _bench(self) -> tuple[Run, Exit]:
         from . import bench, bench_view

@@ -15,6 +15,7 @@ from ansible.module_utils.gpu_host import (
     firmware,
     gpus,
     items,
+    logs,
     memory,
     packages,
     pci,
@@ -25,6 +26,7 @@ from ansible.module_utils.gpu_host import (
     survey,
     system,
 )
+from ansible.module_utils.gpu_host.anonymous import Names
 from ansible.module_utils.gpu_host.files import Host
 
 DOCUMENTATION = r"""
@@ -97,6 +99,16 @@ options:
         and serial numbers.
     type: bool
     default: false
+  logs:
+    description:
+      - With O(capture), return RV(logs), too, excerpts of logs, units and records of stroke,
+        without names, addresses and secrets.
+    type: bool
+    default: false
+  keep_host_names:
+    description: Leave names of hosts and servers in RV(capture) and RV(logs).
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full
@@ -120,6 +132,11 @@ capture:
   description:
     - C(archive), a gzipped tar in base64; C(replaced) and C(left_out) say what is not in it.
   returned: when O(capture)
+  type: dict
+logs:
+  description: C(archive) as in RV(capture); C(left_out) names what would have made it too
+      large. C(names) are the host's own names and logins, for whoever makes a report anonymous.
+  returned: when O(capture) and O(logs)
   type: dict
 """
 
@@ -204,6 +221,8 @@ def main() -> None:
                 },
             },
             "capture": {"type": "bool", "default": False},
+            "logs": {"type": "bool", "default": False},
+            "keep_host_names": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -211,7 +230,13 @@ def main() -> None:
     host = recording.Recorder(root) if module.params["capture"] else Host(root)
     result = {"ansible_facts": {"gpu_facts": collect(host, module.params)}}
     if isinstance(host, recording.Recorder):
-        result["capture"] = recording.pack(host, module.params["packages"])
+        asked = module.params["packages"]
+        names = Names(host.files, asked, module.params["keep_host_names"])
+        # Before the tree: what the logs' sources tell of names counts for the tree as well. Not
+        # through the recorder: what is read to be taken out, secrets first, belongs in no tree.
+        if module.params["logs"]:
+            result["logs"] = logs.pack(Host(root), names)
+        result["capture"] = recording.pack(host, asked, names)
     module.exit_json(changed=False, **result)
 
 

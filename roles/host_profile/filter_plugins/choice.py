@@ -115,7 +115,7 @@ def manifest_restart(changes: list[Json], unit: str) -> bool:
 
 def loopback_url(address: str, port: int) -> str:
     """Where the host itself reaches an endpoint that is published on an address."""
-    wildcard = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  compared, not bound
+    wildcard = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  compared, not bound  # nosec B104
     place = wildcard.get(address, address)
     return f"http://[{place}]:{port}" if ":" in place else f"http://{place}:{port}"
 

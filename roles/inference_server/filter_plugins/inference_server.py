@@ -95,7 +95,7 @@ def _engine(settings: Json) -> tuple[list[str], dict[str, str], list[str]]:
     values = {
         "{model}": f"/models/{model_directory_name(settings['model'])}",
         "{served_name}": settings["served_model_name"] or settings["model"],
-        "{address}": "0.0.0.0",  # noqa: S104  inside the container; PublishPort says who gets there
+        "{address}": "0.0.0.0",  # noqa: S104  inside the container; PublishPort says who gets there  # nosec B104
         "{port}": str(definition["port"]),
     }
 

@@ -77,10 +77,10 @@ def _queries(host: Recorder, asked: list[str]) -> dict[str, bytes]:
     return {f"{rpm.QUERY}/packages": ("\n".join(lines) + "\n").encode()} if lines else {}
 
 
-def pack(host: Recorder, asked: list[str]) -> dict[str, Any]:
+def pack(host: Recorder, asked: list[str], names: Names | None = None) -> dict[str, Any]:
     """A gzipped tar in base64, and what of the host it still has and does not have."""
     files = {**host.files, **host.guarded("rpm", {}, _queries, host, asked)}
-    names = Names(files, asked)
+    names = names or Names(files, asked)
     buffer = io.BytesIO()
     size = 0
     with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=9) as archive:

@@ -6,7 +6,7 @@ from typing import Any
 
 Json = dict[str, Any]
 
-WILDCARD = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+WILDCARD = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  compared, not bound  # nosec B104
 
 
 def _url(bind: str, port: int) -> str:

@@ -24,7 +24,7 @@ PROVISION = "stroke provision"
 def _addresses(container: Json) -> set[str]:
     host = container.get("HostConfig") or {}
     return {
-        binding.get("HostIp") or "0.0.0.0"  # noqa: S104
+        binding.get("HostIp") or "0.0.0.0"  # noqa: S104  what was found on a host  # nosec B104
         for bindings in (host.get("PortBindings") or {}).values()
         for binding in bindings or []
     }
