@@ -153,3 +153,23 @@ def test_a_mirror_keeps_the_packages_and_changes_the_place() -> None:
 
 def test_overrides_are_shown() -> None:
     assert resolve({"rocm_source": "none"})["overridden"] == ["rocm_source"]
+
+
+def test_an_entry_takes_what_it_leaves_out_from_the_host_not_from_the_first() -> None:
+    servers = [
+        {"name": "a", "runtime": "docker", "model": "org/first", "engine": "llamacpp"},
+        {"name": "b", "rootless": True, "port": 8001},
+    ]
+    result = resolve({"inference_servers": servers, "inference_server_model": "org/common"})
+    assert result["model"]["name"] == "org/first"
+    assert result["servers"]["b"]["model"] == "org/common"
+    assert result["servers"]["b"]["engine"] == "vllm"
+    assert {entry["name"] for entry in result["model"]["store"]} == {"org--first", "org--common"}
+    assert {"podman", "uidmap", "docker.io"} <= set(result["runtime"]["packages"])
+
+
+def test_a_runtime_that_the_distribution_lacks_is_refused_and_one_that_is_there_is_used() -> None:
+    docker = {"inference_server_runtime": "docker"}
+    assert "podman" not in resolve(docker)["runtime"]["packages"]
+    there = resolve(docker, container_runtime={"docker": "29.1.0"})
+    assert there["runtime"]["packages"] == [] and "29.1.0" in there["reasons"]["runtime.docker"]
