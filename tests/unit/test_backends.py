@@ -172,6 +172,47 @@ def test_secrets_are_mounted_and_pointed_to() -> None:
         assert "--api-key-file /run/key" in text and "/etc/k:/run/key:ro" in text
 
 
+KEYED: Json = {
+    "arguments": ["--config", "/run/stroke/vllm.yaml"],
+    "environment": {"VLLM_LOGGING_CONFIG_PATH": "/run/stroke/logging.json"},
+    "mounts": [["/etc/stroke/secrets/stroke-inference/api_key", "/run/stroke/api_key"]],
+}
+
+
+@pytest.mark.parametrize("form", [{"runtime": "podman"}, {"runtime": "docker"},
+                                  {"runtime": "podman", "rootless": True}])  # fmt: skip
+def test_every_form_mounts_the_key_and_names_no_more_than_its_place(form: Json) -> None:
+    text = unit(**form, secrets=KEYED)
+    assert "/etc/stroke/secrets/stroke-inference/api_key:/run/stroke/api_key:ro" in text
+    assert "VLLM_LOGGING_CONFIG_PATH=/run/stroke/logging.json" in text
+
+
+def test_compose_mounts_the_key_too() -> None:
+    document = yaml.safe_load(filters["inference_compose"]([settings(secrets=KEYED)]))
+    (service,) = document["services"].values()
+    place = "/etc/stroke/secrets/stroke-inference/api_key:/run/stroke/api_key:ro"
+    assert place in service["volumes"] and "/run/stroke/vllm.yaml" in service["command"]
+
+
+def test_draining_gives_the_key_by_a_pipe() -> None:
+    definition = settings("llamacpp")["definition"]
+    words = definition["drain"]["command"]
+    script = words[words.index("-c") + 1]
+    assert "--header @-" in script and "/run/stroke/api_key" in script
+    for word in (word for word in words if word != script):
+        assert "key" not in word
+    assert not any("$(" in word or "`" in word for word in words), "it would be an argument"
+
+
+def test_a_watchdog_is_told_of_each_service() -> None:
+    one, two = filters["inference_watched"](
+        services({"name": "a", "runtime": "docker"}, {"name": "b", "rootless": True, "port": 8001})
+    )
+    assert (one["runtime"], one["user"], two["user"]) == ("docker", None, "stroke")
+    assert two["url"].endswith(":8001") and two["key_file"] == "/etc/stroke/secrets/b/api_key"
+    assert one["progress"] == settings()["definition"]["progress"]
+
+
 def test_the_look_sees_every_place_of_every_service() -> None:
     found = filters["inference_look"](
         services({"name": "a", "runtime": "docker"}, {"name": "b", "rootless": True}), "/home/s"

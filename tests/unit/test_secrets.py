@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,32 @@ def test_vllm_reads_a_mounted_configuration_and_llama_server_a_file() -> None:
     assert secrets.inference_secrets(service(api_key=False)) == (
         {"arguments": [], "environment": {}, "mounts": []}
     )
+
+
+def test_an_older_vllm_says_nothing_of_its_arguments(tmp_path: Path) -> None:
+    """vLLM itself would print them: its loggers are below `vllm.entrypoints`, by module."""
+    script = tmp_path / "say.py"
+    older = ENGINES["vllm"]["secrets"]["api_key"]["older"]
+    (tmp_path / "logging.json").write_text(older["files"]["logging.json"], encoding="utf-8")
+    script.write_text(
+        "import json, logging, logging.config, sys\n"
+        "logging.config.dictConfig(json.load(open(sys.argv[1])))\n"
+        "for name in ('vllm.entrypoints.utils', 'vllm.entrypoints.serve.utils.api_utils'):\n"
+        "    logging.getLogger(name).info('non-default args: %s', 'the key')\n"
+        "logging.getLogger('vllm.entrypoints.launcher').warning('a warning')\n"
+        "logging.getLogger('vllm.v1.engine.core').info('an engine')\n",
+        encoding="utf-8",
+    )
+    said = subprocess.run([sys.executable, script, tmp_path / "logging.json"],
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    assert "the key" not in said.stdout + said.stderr
+    assert "WARNING" in said.stdout and "an engine" in said.stdout
+    unit = secrets.inference_secrets(
+        service(definition={"secrets": {"api_key": ENGINES["vllm"]["secrets"]["api_key"] | {
+            "environment": older["environment"], "files": older["files"]}}})
+    )  # fmt: skip
+    place = unit["environment"]["VLLM_LOGGING_CONFIG_PATH"]
+    assert place in [inside for _, inside in unit["mounts"]]
 
 
 def test_the_configuration_of_vllm_is_yaml_with_the_key() -> None:

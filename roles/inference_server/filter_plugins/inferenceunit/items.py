@@ -12,7 +12,7 @@ ROLE = "inference_server"
 
 
 def items(settings: Json, unit: Json, place: Json, secrets: list[Json]) -> list[Json]:
-    """Image, caches, unit file, secrets and running unit of one service, in the order of their making.
+    """Image, caches, unit file, secrets and running unit of one service, in this order.
 
     `secrets` are the items of the files with its key.
     """
