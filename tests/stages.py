@@ -68,8 +68,18 @@ def stages() -> list[Stage]:
     return [
         python("ruff", "ruff", "check", ".", group="lint"),
         # From medium on: what is lower says that a program is started at all, which ansible's do.
-        python("bandit", "bandit", "--quiet", "--recursive", "--severity-level=medium",
-               "tool", "roles", "bench", "docs", group="lint"),
+        python(
+            "bandit",
+            "bandit",
+            "--quiet",
+            "--recursive",
+            "--severity-level=medium",
+            "tool",
+            "roles",
+            "bench",
+            "docs",
+            group="lint",
+        ),
         python("mypy", "mypy", *python_roots(), group="lint"),
         python("yamllint", "yamllint", "--strict", ".", group="lint"),
         python("ansible-lint", "ansiblelint", group="lint"),

@@ -31,8 +31,11 @@ FACTS: Json = {
     [
         ({"kind": "package", "name": "podman"}, {"version": "5.4.2", "held": False}),
         ({"kind": "package", "name": "never-asked"}, None),
-        ({"kind": "user", "name": "stroke"}, {"exists": True, "groups": ["render"]}),
-        ({"kind": "user", "name": "nobody-yet"}, {"exists": False, "groups": []}),
+        (
+            {"kind": "user", "name": "stroke"},
+            {"exists": True, "groups": ["render"], "subids": False},
+        ),
+        ({"kind": "user", "name": "nobody-yet"}, {"exists": False, "groups": [], "subids": False}),
         ({"kind": "user", "name": "never-asked"}, None),
         ({"kind": "kernel"}, {"running": "7.2.12", "version": "7.2.12-1"}),
         ({"kind": "file", "path": "/etc/a.d/stroke-x"}, FILE),
@@ -120,9 +123,8 @@ def test_a_role_that_no_step_runs_is_an_error_of_ours() -> None:
 
 def test_restart_is_told_for_its_unit_only() -> None:
     found = [{"kind": "unit", "what": "a.service", "action": "restart"}]
-    assert choice.manifest_restart(found, "a.service")
-    assert not choice.manifest_restart(found, "b.service")
-    assert not choice.manifest_restart([{**found[0], "action": "start"}], "a.service")
+    assert choice.manifest_restarts(found) == ["a.service"]
+    assert choice.manifest_restarts([{**found[0], "action": "start"}]) == []
 
 
 @pytest.mark.parametrize(
@@ -142,16 +144,3 @@ def test_a_menu_is_made_again_for_what_does_not_run(
     facts = {"kernel": {"args": running}}
     assert boot_params.differing_arguments(facts, ["a=1", "b"]) == differing
     assert boot_params.differing_arguments(None, ["a=1"]) == []
-
-
-@pytest.mark.parametrize(
-    ("address", "url"),
-    [
-        ("127.0.0.1", "http://127.0.0.1:8000"),
-        ("0.0.0.0", "http://127.0.0.1:8000"),  # noqa: S104
-        ("::", "http://[::1]:8000"),
-        ("192.0.2.7", "http://192.0.2.7:8000"),
-    ],
-)
-def test_an_endpoint_is_asked_where_the_host_reaches_it(address: str, url: str) -> None:
-    assert choice.loopback_url(address, 8000) == url

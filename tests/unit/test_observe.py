@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gpu_host import items, services
+from gpu_host import items, services, stores
 from gpu_host.files import Host
 
 from tests.unit.trees import ROOT, tree, write
@@ -106,8 +106,8 @@ def test_packages_users_and_kernel(fixed: Path) -> None:
     )
     assert podman == {"version": "5.4.2+ds1-2+b1", "held": False}
     assert none == {"version": None, "held": False}
-    assert user == {"exists": True, "groups": ["render", "stroke"]}
-    assert nobody == {"exists": False, "groups": []}
+    assert user == {"exists": True, "groups": ["render", "stroke"], "subids": False}
+    assert nobody == {"exists": False, "groups": [], "subids": False}
     assert kernel == {"running": "7.2.12+deb13-amd64", "version": "7.2.12-1~bpo13+1"}
 
 
@@ -152,7 +152,7 @@ def test_images_are_found_in_the_store(fixed: Path, reference: str, image_id: st
     [("a", "a:latest"), ("host:5000/a", "host:5000/a:latest"), ("h/a:1", "h/a:1"), ("a@x", "a@x")],
 )
 def test_a_reference_without_a_tag_means_latest(reference: str, full: str) -> None:
-    assert items.full_reference(reference) == full
+    assert stores.full_reference(reference) == full
 
 
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, script: str) -> Path:
@@ -205,7 +205,7 @@ def test_podman_is_asked_once_and_only_for_what_the_store_lacks(
     line = f"localhost/x:1 localhost/x@{DIGEST} {IMAGE}"
     calls = fake(tmp_path, monkeypatch, "podman", f"echo '{line}'; echo '<none>:<none>'")
     write(tmp_path, "/overlay-images/images.json", json.dumps([{"id": "1f", "names": ["h/y:1"]}]))
-    monkeypatch.setattr(items, "IMAGES", str(tmp_path))
+    monkeypatch.setattr(stores, "PODMAN", str(tmp_path))
     assert look(Path("/"), {"kind": "image", "reference": "h/y:1"}) == [
         {"exists": True, "image_id": "sha256:1f"}
     ]

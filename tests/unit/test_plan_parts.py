@@ -18,7 +18,7 @@ MIB = 2**20
 space = plugin("preflight", "space")
 PROFILE: dict[str, Any] = {
     "kernel": {"boot_free_mib": 350, "root_free_mib": 1500},
-    "runtime": {"archive_factor": 4},
+    "runtime": {"archive_factor": 4, "store": "/var/lib/containers"},
     "engine": {"image_archive": None, "definition": {"disk_gib": 80}},
     "model": {"store": [{"name": "Qwen--Qwen3-8B", "source": "hf:Qwen/Qwen3-8B"}]},
 }

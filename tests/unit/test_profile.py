@@ -153,3 +153,103 @@ def test_a_mirror_keeps_the_packages_and_changes_the_place() -> None:
 
 def test_overrides_are_shown() -> None:
     assert resolve({"rocm_source": "none"})["overridden"] == ["rocm_source"]
+
+
+def test_an_entry_takes_what_it_leaves_out_from_the_host_not_from_the_first() -> None:
+    servers = [
+        {"name": "a", "runtime": "docker", "model": "org/first", "engine": "llamacpp"},
+        {"name": "b", "rootless": True, "port": 8001},
+    ]
+    result = resolve({"inference_servers": servers, "inference_server_model": "org/common"})
+    assert result["model"]["name"] == "org/first"
+    assert result["servers"]["b"]["model"] == "org/common"
+    assert result["servers"]["b"]["engine"] == "vllm"
+    assert {entry["name"] for entry in result["model"]["store"]} == {"org--first", "org--common"}
+    assert {"podman", "uidmap", "docker.io"} <= set(result["runtime"]["packages"])
+
+
+def test_a_runtime_that_the_distribution_lacks_is_refused_and_one_that_is_there_is_used() -> None:
+    docker = {"inference_server_runtime": "docker"}
+    assert "podman" not in resolve(docker)["runtime"]["packages"]
+    there = resolve(docker, container_runtime={"docker": "29.1.0"})
+    assert there["runtime"]["packages"] == [] and "29.1.0" in there["reasons"]["runtime.docker"]
+
+
+QWEN = "Qwen/Qwen2.5-14B-Instruct"
+PAIR: list[dict[str, Any]] = [
+    {"name": "a", "model": QWEN},
+    {"name": "b", "port": 8001, "model": "Qwen/Qwen3-8B"},
+]
+
+
+def flag(definition: dict[str, Any], name: str) -> str:
+    words: list[str] = definition["arguments"]
+    return words[words.index(name) + 1]
+
+
+def test_services_that_share_the_gpu_get_a_part_of_its_memory_each() -> None:
+    alone = resolve({"inference_server_model": QWEN})
+    both = resolve({"inference_servers": PAIR})
+    name = "--gpu-memory-utilization"
+    whole = float(flag(alone["engine"]["definition"], name))
+    for server in both["servers"].values():
+        assert float(flag(server["definition"], name)) == pytest.approx(whole / 2, abs=0.01)
+    assert both["servers"]["a"]["budget"]["kv_tokens"] < alone["budget"]["kv_tokens"]
+    assert both["servers"]["b"]["budget"]["recipe"] == "Qwen/Qwen3-8B"
+    # The host's own part of the profile is that of the first.
+    assert flag(both["engine"]["definition"], name) == flag(
+        both["servers"]["a"]["definition"], name
+    )
+    most = resolve({"inference_servers": [PAIR[0] | {"memory_share": 0.75}, PAIR[1]]})["servers"]
+    assert float(flag(most["a"]["definition"], name)) == pytest.approx(0.75 * whole, abs=0.01)
+    assert float(flag(most["b"]["definition"], name)) == pytest.approx(0.25 * whole, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("shares", "wanted"),
+    [((0.75, 0.5), ["STK-449"]), ((1.0, None), ["STK-449"]), ((0.5, 0.5), []), ((0.9, None), [])],
+)
+def test_no_memory_is_given_twice(shares: tuple[float, float | None], wanted: list[str]) -> None:
+    servers = [
+        entry | {"memory_share": part, "model": "Qwen/Qwen3-8B"}
+        for entry, part in zip(PAIR, shares, strict=True)
+    ]
+    found = codes(resolve({"inference_servers": servers}))
+    assert [code for code in found if code == "STK-449"] == wanted
+
+
+def test_a_service_that_does_not_fit_into_its_part_is_refused_by_name() -> None:
+    servers = [PAIR[1], PAIR[0] | {"port": 8002, "memory_share": 0.2}]
+    (refusal,) = resolve({"inference_servers": servers})["refusals"]
+    assert refusal["code"] == "STK-435"
+    assert refusal["what"].startswith(f"a: {QWEN} does not fit into 20% of ")
+
+
+def test_arguments_are_checked_for_the_version_of_each_service() -> None:
+    servers = [
+        PAIR[1] | {"engine_version": "0.29.0"},
+        PAIR[1] | {"name": "c", "port": 8003, "engine_version": "0.29.0",
+                   "extra_args": ["--swap-space", "4"]},
+    ]  # fmt: skip
+    (refusal,) = resolve({"inference_servers": servers})["refusals"]
+    assert refusal["code"] == "STK-431" and refusal["what"].startswith("c: --swap-space")
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({"inference_server_engine_version": "0.29.0"}, False),
+        ({"inference_server_engine_version": "0.30.1"}, False),
+        ({"inference_server_engine_version": "0.28.0"}, True),
+        ({"inference_server_engine_version": "0.27.0"}, True),
+        # An image that says nothing may be an old one.
+        ({"inference_server_image": "registry.example/own:latest"}, True),
+    ],
+)
+def test_a_version_that_prints_its_arguments_is_told_to_be_quiet(
+    settings: dict[str, Any], wanted: bool
+) -> None:
+    entry = resolve(settings)["engine"]["definition"]["secrets"]["api_key"]
+    assert ("VLLM_LOGGING_CONFIG_PATH" in entry["environment"]) is wanted
+    assert ("logging.json" in entry["files"]) is wanted
+    assert "vllm.yaml" in entry["files"] and "older" not in entry

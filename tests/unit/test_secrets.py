@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,19 @@ def test_a_key_comes_from_a_file_of_the_controller(tmp_path: Path) -> None:
     assert secrets.api_key(KEY, str(file), "127.0.0.1", False)["problems"]
 
 
+def test_a_service_of_a_list_has_the_key_of_its_own_file(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("own-0123456789abcdef\n", encoding="utf-8")
+    own = secrets.service_key(listed(api_key_file=str(file), own_key=True), KEY)
+    assert (own["value"], own["problems"]) == ("own-0123456789abcdef", [])
+    assert secrets.service_key(listed(), KEY)["value"] == KEY
+    # The variable and its own file are one too many.
+    assert secrets.service_key(listed(api_key_file=str(file)), KEY)["problems"]
+    looks = secrets.secret_looks([listed(), listed(name="two")], KEY, {"x": "{key}"})
+    assert [look["path"] for look in looks] == [
+        "/etc/stroke/secrets/svc/api_key", "/etc/stroke/secrets/two/api_key"]  # fmt: skip
+
+
 def test_a_host_keeps_the_key_that_was_made_for_it() -> None:
     kept = {"content": base64.b64encode(f"{KEY}\n".encode()).decode()}
     assert secrets.usable_key(None, kept) == KEY and not secrets.is_new_key(KEY, kept)
@@ -89,9 +104,38 @@ def test_vllm_reads_a_mounted_configuration_and_llama_server_a_file() -> None:
     assert [f"{folder}/vllm.yaml", "/run/stroke/vllm.yaml"] in unit["mounts"]
     assert secrets.inference_secrets(service("llamacpp")) == {
         "arguments": ["--api-key-file", "/run/stroke/api_key"],
+        "environment": {},
         "mounts": [[f"{folder}/api_key", "/run/stroke/api_key"]],
     }
-    assert secrets.inference_secrets(service(api_key=False)) == {"arguments": [], "mounts": []}
+    assert secrets.inference_secrets(service(api_key=False)) == (
+        {"arguments": [], "environment": {}, "mounts": []}
+    )
+
+
+def test_an_older_vllm_says_nothing_of_its_arguments(tmp_path: Path) -> None:
+    """vLLM itself would print them: its loggers are below `vllm.entrypoints`, by module."""
+    script = tmp_path / "say.py"
+    older = ENGINES["vllm"]["secrets"]["api_key"]["older"]
+    (tmp_path / "logging.json").write_text(older["files"]["logging.json"], encoding="utf-8")
+    script.write_text(
+        "import json, logging, logging.config, sys\n"
+        "logging.config.dictConfig(json.load(open(sys.argv[1])))\n"
+        "for name in ('vllm.entrypoints.utils', 'vllm.entrypoints.serve.utils.api_utils'):\n"
+        "    logging.getLogger(name).info('non-default args: %s', 'the key')\n"
+        "logging.getLogger('vllm.entrypoints.launcher').warning('a warning')\n"
+        "logging.getLogger('vllm.v1.engine.core').info('an engine')\n",
+        encoding="utf-8",
+    )
+    said = subprocess.run([sys.executable, script, tmp_path / "logging.json"],
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    assert "the key" not in said.stdout + said.stderr
+    assert "WARNING" in said.stdout and "an engine" in said.stdout
+    unit = secrets.inference_secrets(
+        service(definition={"secrets": {"api_key": ENGINES["vllm"]["secrets"]["api_key"] | {
+            "environment": older["environment"], "files": older["files"]}}})
+    )  # fmt: skip
+    place = unit["environment"]["VLLM_LOGGING_CONFIG_PATH"]
+    assert place in [inside for _, inside in unit["mounts"]]
 
 
 def test_the_configuration_of_vllm_is_yaml_with_the_key() -> None:
@@ -102,10 +146,16 @@ def test_the_configuration_of_vllm_is_yaml_with_the_key() -> None:
     assert yaml.safe_load(content["vllm.yaml"]) == {"api-key": [KEY]}
 
 
+def listed(**more: Any) -> Json:
+    """A service as inference_server_services has it."""
+    return {"name": "svc", "bind": "127.0.0.1", "api_key_file": None, "own_key": False,
+            "exposed": False} | more  # fmt: skip
+
+
 def look(root: Path, value: str | None) -> Json:
     """What a host whose root is here answers about a service of vllm."""
-    key = secrets.api_key(value, None, "192.168.1.5", False)
-    questions = secrets.secret_looks("svc", key, ENGINES["vllm"]["secrets"]["api_key"]["files"])
+    formats = ENGINES["vllm"]["secrets"]["api_key"]["files"]
+    questions = secrets.secret_looks([listed(bind="192.168.1.5")], value, formats)
     assert KEY not in json.dumps(questions)
     return observer.secrets(files.Host(root), questions)
 

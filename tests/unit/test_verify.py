@@ -327,6 +327,22 @@ def test_each_fault_is_found_by_its_own_check(
     assert not_passed(fault) == expected
 
 
+def test_root_of_a_rootless_container_is_judged_by_who_it_is_outside() -> None:
+    def rootless(evidence: Json) -> None:
+        service = evidence["services"][0]
+        service["rootless"] = True
+        service["seen"]["unit"]["WantedBy"] = "default.target"
+        service["seen"]["container"]["Config"]["User"] = "0"
+
+    assert not_passed(rootless) == {}
+
+    def outside(evidence: Json) -> None:
+        rootless(evidence)
+        evidence["services"][0]["seen"]["process"]["uids"] = [0]
+
+    assert not_passed(outside) == {"V609": "failed"}
+
+
 def test_every_check_can_fail() -> None:
     seen = {number for _, number, _ in FAULTS} | {"V200", "V301", "V305"}
     assert seen == set(CHECKS)

@@ -247,7 +247,7 @@ def test_evidence_is_bounded_and_the_newest_stays(tmp_path: Path) -> None:
 class Mute:
     """A host whose programs print what is given."""
 
-    manager, prefix = ("systemctl",), ()
+    manager, prefix, uid = ("systemctl",), (), None
 
     def __init__(self, text: str, container: Json) -> None:
         self.text, self.container = text, container

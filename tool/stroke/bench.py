@@ -44,8 +44,10 @@ def finish(run: Run, settings: Settings) -> tuple[Run, dict[str, Json]]:
 def document(host: HostRun, settings: Settings, known: Mapping[str, Any]) -> Json:
     """The run of one host: what was measured on what, and what it is worth."""
     raw = host.bench
-    engine = host.profile.get("engine") or {}
-    estimate = host.profile.get("estimate")
+    # Of several services each has an engine and an estimate of its own.
+    own = (host.profile.get("servers") or {}).get(raw.get("service"))
+    named = {"name": own["engine"], **own} if own else host.profile.get("engine")
+    engine, estimate = named or {}, (own or host.profile).get("estimate")
     levels = bench_figures.levels(raw[RAW])
     now = datetime.now(UTC)
     return {

@@ -139,9 +139,7 @@ class Session:
         can_ask = self.console.can_ask and not self.options.yes
         if not going_on and not (can_ask and self.console.confirm(now)):
             self.console.applied(run)
-            self.console.hint(
-                "Reboot it, then go on:", self.options.again("provision", same=True)
-            )
+            self.console.hint("Reboot it, then go on:", self.options.again("provision", same=True))
             return run, run.exit
         extra = json.dumps(this_machine.variables(self.options, os.environ))
         prepared = self._play("resume", "Preparing the reboot", extra=(extra,))

@@ -1,8 +1,8 @@
 """Small rpm repositories in /srv/rpm of the container: real names and versions, no content.
 
-    base    what a distribution has: kernels, firmware, Podman, a dracut that only notes its calls
-    rocm    two of AMD's packages; signed by its own key, which is beside it with a wrong one
-    keys    base.asc, rocm.asc, wrong.asc (which has signed nothing)
+base    what a distribution has: kernels, firmware, Podman, a dracut that only notes its calls
+rocm    two of AMD's packages; signed by its own key, which is beside it with a wrong one
+keys    base.asc, rocm.asc, wrong.asc (which has signed nothing)
 """
 
 from __future__ import annotations

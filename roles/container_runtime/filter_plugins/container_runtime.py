@@ -18,7 +18,7 @@ def runtime_reasons(minimum: str) -> Json:
     """The reason for Podman's floor, and the one for all that comes with it."""
     return {
         PODMAN: f"Quadlet, which makes the service's unit, came with Podman {minimum}",
-        "container_runtime": "Podman runs and connects containers with it",
+        "container_runtime": "the services' containers are run and connected with it",
     }
 
 

@@ -43,8 +43,11 @@ def _of_survey(item: Json, seen: Json) -> Json | None:
     if item["kind"] == "image":
         last = item["reference"].rsplit("/", 1)[-1]
         full = item["reference"] + ("" if ":" in last or "@" in last else ":latest")
-        names = (full, f"localhost/{full}", f"docker.io/{full}", f"docker.io/library/{full}")
-        known = seen["images"] or {}
+        names = (full, f"localhost/{full}", f"docker.io/{full}", f"docker.io/library/{full}",
+                 full.removeprefix("docker.io/"))  # fmt: skip
+        user, runtime = item.get("user"), item.get("runtime") or "podman"
+        store = f"{runtime}:{user}" if user else runtime
+        known = (seen["images"] if store == "podman" else seen["stores"].get(store)) or {}
         image_id = next((known[name] for name in names if name in known), None)
         return {"exists": True, "image_id": image_id} if image_id else None
     key = str(item["key"]).replace("-", "_")
@@ -60,7 +63,8 @@ def _of_facts(item: Json, facts: Json) -> Json | None:
         if item["name"] not in facts["users"]:
             return None
         login = facts["users"][item["name"]]
-        return {"exists": login is not None, "groups": login["groups"] if login else []}
+        seen = {"exists": login is not None, "groups": login["groups"] if login else []}
+        return seen | {"subids": bool(login and login.get("subids"))}
     if item["kind"] == "kernel":
         package = facts["kernel"].get("running_package") or {}
         return {"running": facts["kernel"]["running"], "version": package.get("version")}
@@ -105,19 +109,9 @@ def manifest_roles(changes: list[Json], full: bool = False, tags: Sequence[str] 
     return [role for role in ROLES if role in named]
 
 
-def manifest_restart(changes: list[Json], unit: str) -> bool:
-    """Whether a unit that runs has to be started again, though its own file may be right."""
-    return any(
-        (change["kind"], change["what"], change["action"]) == ("unit", unit, "restart")
-        for change in changes
-    )
-
-
-def loopback_url(address: str, port: int) -> str:
-    """Where the host itself reaches an endpoint that is published on an address."""
-    wildcard = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  compared, not bound  # nosec B104
-    place = wildcard.get(address, address)
-    return f"http://[{place}]:{port}" if ":" in place else f"http://{place}:{port}"
+def manifest_restarts(changes: list[Json]) -> list[str]:
+    """Units that run and have to be started again, though their own files may be right."""
+    return [c["what"] for c in changes if (c["kind"], c["action"]) == ("unit", "restart")]
 
 
 class FilterModule:
@@ -128,6 +122,5 @@ class FilterModule:
             "manifest_seen": manifest_seen,
             "manifest_unseen": manifest_unseen,
             "manifest_roles": manifest_roles,
-            "manifest_restart": manifest_restart,
-            "loopback_url": loopback_url,
+            "manifest_restarts": manifest_restarts,
         }

@@ -128,6 +128,8 @@ def _user(item: Json, seen: Json) -> Change | None:
         return Change("remove", "login", None) if exists else None
     if not exists:
         return Change("create", None, f"in {', '.join(wanted)}" if wanted else "login")
+    if item.get("subids") and not seen.get("subids"):
+        return Change("change", "no subordinate ids", "subordinate ids")
     missing = [group for group in wanted if group not in (seen.get("groups") or [])]
     now = ", ".join(seen.get("groups") or []) or "no group"
     return Change("change", f"in {now}", f"add to {', '.join(missing)}") if missing else None
@@ -145,8 +147,8 @@ def _unit(item: Json, seen: Json) -> Change | None:
         return Change("start", now, "running")
     if not wanted:
         return Change("stop", now, "stopped") if active else None
-    if item.get("enabled") and seen.get("enabled") != "enabled":
-        return Change("enable", f"{now}, {seen.get('enabled') or UNKNOWN}", "enabled")
+    if item.get("enabled") and seen.get("enabled") not in ("enabled", None):
+        return Change("enable", f"{now}, {seen['enabled'] or UNKNOWN}", "enabled")
     config, serves = seen.get("config"), seen.get("serves")
     if item.get("config") and config is not None and config != item["config"]:
         return Change("restart", f"{now} with another configuration", "running")

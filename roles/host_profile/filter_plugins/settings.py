@@ -53,7 +53,7 @@ def check_settings(variables: Mapping[str, Any], roles_directory: str, ignore: l
     settings: Json = {}
     problems: list[Json] = []
     for name in sorted(variables):
-        if name in ignore or not name.startswith(tuple(prefixes)):
+        if name in ignore or not (name in options or name.startswith(tuple(prefixes))):
             continue
         if name not in options:
             close = difflib.get_close_matches(name, list(options), n=1, cutoff=0.8)
@@ -94,6 +94,7 @@ def catalog_packages(catalog: Json) -> list[str]:
         for stream in distribution["kernel"]["streams"]:
             names |= {stream["package"], *stream.get("aliases", [])}
         names |= {distribution["firmware"]["package"], *distribution["runtime_packages"]}
+        names |= {*distribution["rootless_packages"], *distribution["docker_packages"]}
     for channel in catalog["rocm_channels"]:
         for package in channel["packages"]:
             names |= {package["name"].replace("{gfx}", gfx) for gfx in channel["gfx"]}
@@ -104,7 +105,8 @@ def catalog_secret_files(catalog: Json) -> dict[str, str]:
     """Files with the API key that some engine wants beside the key itself: name → text."""
     keys = [engine["secrets"]["api_key"] for engine in catalog["engines"].values()
             if "secrets" in engine]  # fmt: skip
-    return {name: text for key in keys for name, text in key["files"].items()}
+    tables = [table for key in keys for table in (key, key.get("older") or {"files": {}})]
+    return {name: text for table in tables for name, text in table["files"].items()}
 
 
 def catalog_pci_ids(catalog: Json) -> dict[str, str]:

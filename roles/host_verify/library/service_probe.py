@@ -102,11 +102,12 @@ def described(text: str) -> dict[str, Any]:
 
 
 def user_of(name: str) -> dict[str, Any] | None:
-    """Name and id of the user whose rootless service it is."""
+    """Name, id and home of the user whose rootless service it is."""
     import pwd
 
     try:
-        return {"name": name, "uid": pwd.getpwnam(name).pw_uid}
+        login = pwd.getpwnam(name)
+        return {"name": name, "uid": login.pw_uid, "home": login.pw_dir}
     except KeyError:
         return None
 

@@ -74,11 +74,18 @@ def _oci(digests: dict[str, str], sizes: dict[str, int], documents: dict[str, by
     manifest = _document(documents, blob(entry))
     while "manifests" in manifest:
         manifest = _document(documents, blob(manifest["manifests"][0]))
-    blob(manifest["config"])
-    for layer in manifest["layers"]:
-        blob(layer)
+    files = {
+        "Config": blob(manifest["config"]),
+        "Layers": [blob(layer) for layer in manifest["layers"]],
+    }
     reference = next((annotations[key] for key in REFERENCE_KEYS if annotations.get(key)), None)
-    return {"format": "oci", "reference": reference, "image_id": manifest["config"]["digest"]}
+    return {
+        "format": "oci",
+        "reference": reference,
+        "image_id": manifest["config"]["digest"],
+        # What Docker looks for in an archive before it takes one: it does not read OCI layouts.
+        "docker_manifest": json.dumps([files | {"RepoTags": [reference] if reference else None}]),
+    }
 
 
 def _docker(digests: dict[str, str], documents: dict[str, bytes]) -> Json:
@@ -108,12 +115,15 @@ def _read(path: Path) -> Json:
 def _memory(path: Path, status: os.stat_result) -> Path:
     """Where the answer for exactly this file is kept: archives can be tens of gigabytes."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    key = f"{path.resolve()} {status.st_size} {status.st_mtime_ns} {status.st_ino}"
+    key = f"2 {path.resolve()} {status.st_size} {status.st_mtime_ns} {status.st_ino}"
     return cache / "stroke" / "archives" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
 
 
 def oci_archive_info(archive: str | None) -> Json:
-    """{path, reference, image_id, size, format}, or {path, problem}; {} without an archive."""
+    """{path, reference, image_id, size, format}, or {path, problem}; {} without an archive.
+
+    An OCI archive has `docker_manifest`, too: the document that makes it one for Docker.
+    """
     if not archive:
         return {}
     path = Path(archive)

@@ -29,6 +29,16 @@ def _problem(code: str, what: str, hint: str) -> Json:
     return {"code": code, "what": what, "hint": hint}
 
 
+def _runtime_problems(settings: Json) -> Iterator[Json]:
+    """Settings of the runtime that contradict each other or the host."""
+    if settings["cdi"] == "true" and not settings["cdi_devices"]:
+        yield _problem(
+            "STK-443",
+            "inference_server_cdi is true, but the host describes no devices for CDI",
+            "on the host run amd-ctk cdi generate --output=/etc/cdi/amd.json, or set it to auto",
+        )
+
+
 def _named_problems(settings: Json) -> Iterator[Json]:
     prefix = "inference_server_"
     for key, pattern in (("name", UNIT_NAME), ("image", REFERENCE), ("model", MODEL_NAME)):
@@ -93,15 +103,23 @@ def inference_problems(settings: Json, archive: Json) -> list[Json]:
         what = f"image archive {archive['path']}: {archive['problem']}"
         hint = "write it again: podman save --format oci-archive -o FILE IMAGE"
         return [_problem("STK-405", what, hint)]
-    return [*_named_problems(settings), *_argument_problems(settings)]
+    found = [*_named_problems(settings), *_runtime_problems(settings)]
+    return [*found, *_argument_problems(settings)]
 
 
-def start_problem(name: str, journal: str) -> Json:
-    """Why the service does not start: the end of its journal without Podman's own events."""
+def start_problem(name: str, journal: str, back: str = "") -> Json:
+    """Why the service does not start: the end of its journal without Podman's own events.
+
+    `back` says whether the service from before was started again: serves, failed, or was not.
+    """
     lines = [line for line in journal.splitlines() if line.strip() and not PODMAN_EVENT.match(line)]
     what = f"{name}.service does not start; its journal ends with:"
+    if back == "serves":
+        what = f"{name}.service did not become ready; the one before serves again. Why:"
+    elif back == "failed":
+        what = f"{name}.service does not start, and neither does the one from before. Why:"
     return _problem(
-        "STK-601",
+        "STK-605" if back == "serves" else "STK-601",
         "\n  ".join([what, *lines[-12:]]),
         f"on the host run journalctl -u {name}.service",
     )

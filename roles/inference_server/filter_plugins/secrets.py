@@ -46,6 +46,15 @@ def api_key(value: Any, file: str | None, bind: str, exposed: bool) -> Json:
     return given | {"wanted": bool(given["value"] or exposed or not _loopback(bind))}
 
 
+def service_key(service: Json, value: Any) -> Json:
+    """The same for one service of the host; `value` is the key that the variable has for all.
+
+    An entry of inference_servers that names a file of its own has nothing to do with the variable.
+    """
+    file, bind = service["api_key_file"], str(service["bind"])
+    return api_key(None if service["own_key"] else value, file, bind, service["exposed"])
+
+
 def usable_key(given: str | None, slurped: Json) -> str:
     """The given key, else the one that the host has, else a new one."""
     if given:
@@ -69,13 +78,14 @@ def _files(settings: Json) -> dict[str, str]:
 
 
 def inference_secrets(settings: Json) -> Json:
-    """What the unit needs for its key: arguments, and files that are mounted read-only."""
+    """What the unit needs for its key: arguments, variables, and files to mount read-only."""
     wanted = (settings["definition"].get("secrets") or {}).get(KEY_FILE)
     if not settings.get("api_key") or not wanted:
-        return {"arguments": [], "mounts": []}
+        return {"arguments": [], "environment": {}, "mounts": []}
     folder = f"{ROOT}/{settings['name']}"
     return {
         "arguments": [str(word) for word in wanted["arguments"]],
+        "environment": dict(wanted.get("environment") or {}),
         "mounts": [[f"{folder}/{name}", f"{INSIDE}/{name}"] for name in _files(settings)],
     }
 
@@ -108,11 +118,16 @@ def secret_items(settings: Json, user: str) -> list[Json]:
                      for file in secret_files(settings)]  # fmt: skip
 
 
-def secret_looks(name: str, key: Json, formats: dict[str, str]) -> list[Json]:
-    """The questions about a service's files, whatever engine of the catalogue it has."""
-    folder = f"{ROOT}/{name}"
-    derived = {f"{folder}/{file}": text for file, text in formats.items()}
-    return [secret_look(f"{folder}/{KEY_FILE}", key["value"], derived)]
+def secret_looks(services: list[Json], value: Any, formats: dict[str, str]) -> list[Json]:
+    """The questions about the files of each service, whatever engine of the catalogue it has."""
+    looks = []
+    for service in services:
+        folder = f"{ROOT}/{service['name']}"
+        derived = {f"{folder}/{file}": text for file, text in formats.items()}
+        looks.append(
+            secret_look(f"{folder}/{KEY_FILE}", service_key(service, value)["value"], derived)
+        )
+    return looks
 
 
 class FilterModule:
@@ -120,7 +135,7 @@ class FilterModule:
 
     def filters(self) -> Json:
         return {
-            "api_key": api_key,
+            "service_key": service_key,
             "usable_key": usable_key,
             "is_new_key": is_new_key,
             "inference_secrets": inference_secrets,

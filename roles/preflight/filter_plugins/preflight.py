@@ -162,7 +162,9 @@ def disk_needs(profile: Json, changes: list[Json], archive_factor: int) -> list[
             size = Path(engine["image_archive"]).stat().st_size * archive_factor
         else:
             size = engine["definition"].get("disk_gib", 0) * 1024 * MIB
-        needs.append({"path": "/var/lib/containers", "bytes": size, "what": "the container image"})
+        needs.append(
+            {"path": profile["runtime"]["store"], "bytes": size, "what": "the container image"}
+        )
     for change in changes:
         for entry in profile["model"]["store"]:
             source = Path(str(entry["source"]))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import pwd
 import time
 from typing import Any
 
 from .files import Host
-from .programs import run
+from .programs import as_user, run
 
 PROPERTIES = (
     "ActiveState,SubState,Result,ExecMainStatus,ExecMainCode,NRestarts,"
@@ -55,16 +56,19 @@ def parse_journal(text: str) -> Json:
     return {"starts": starts, "last_stop": last or None}
 
 
-def _journal(host: Host, unit: str) -> Json:
+def _journal(host: Host, unit: str, user: str | None) -> Json:
     ids = [f"MESSAGE_ID={number}" for number in MESSAGES]
-    text = run(host, "journalctl", "--boot", f"--unit={unit}", "--output=json", "--no-pager",
-               f"--output-fields={FIELDS}", f"--lines={LINES}", "--quiet", *ids)  # fmt: skip
+    # What a user's systemd says of its units; journalctl's own --user-unit means those of root.
+    whose = [f"USER_UNIT={unit}", f"_UID={pwd.getpwnam(user).pw_uid}"] if user else []
+    scope = [] if user else [f"--unit={unit}"]
+    text = run(host, "journalctl", "--boot", *scope, "--output=json", "--no-pager", "--quiet",
+               f"--output-fields={FIELDS}", f"--lines={LINES}", *ids, *whose)  # fmt: skip
     return {"starts": None, "last_stop": None} if text is None else parse_journal(text)
 
 
-def _container(host: Host, name: str) -> Json | None:
+def _container(host: Host, name: str, runtime: str, user: str | None) -> Json | None:
     """The container as its runtime sees it; null once it is gone."""
-    text = run(host, "podman", "container", "inspect", name)
+    text = run(host, *as_user(user, runtime, "container", "inspect", name))
     try:
         found = json.loads(text or "[]")[0]
         state = found["State"]
@@ -72,7 +76,7 @@ def _container(host: Host, name: str) -> Json | None:
         return None
     health = state.get("Health") or state.get("Healthcheck") or {}
     return {
-        "image": found.get("ImageName"),
+        "image": found.get("ImageName") or (found.get("Config") or {}).get("Image"),
         "exit_code": state.get("ExitCode"),
         "oom_killed": state.get("OOMKilled"),
         "health": health.get("Status"),
@@ -97,8 +101,10 @@ def booted(host: Host) -> int | None:
 
 def history(host: Host, item: Json) -> Json:
     """Everything of one unit's item; what cannot be read is null."""
-    name = str(item["name"])
-    text = run(host, "systemctl", "show", f"--property={PROPERTIES}", "--", name) or ""
+    name, user = str(item["name"]), item.get("user")
+    own = ("--user",) if user else ()
+    words = ("systemctl", *own, "show", f"--property={PROPERTIES}", "--", name)
+    text = run(host, *as_user(user, *words)) or ""
     table = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     changed = int(table.get("StateChangeTimestampMonotonic") or 0) / 1e6
     age = time.clock_gettime(time.CLOCK_MONOTONIC) - changed if host.live and changed else None
@@ -111,7 +117,9 @@ def history(host: Host, item: Json) -> Json:
         "age_seconds": age,
         "booted": booted(host),
         "now": time.time(),
-        **host.guarded(f"journal of {name}", {}, _journal, host, name),
-        "container": _container(host, container) if container else None,
+        **host.guarded(f"journal of {name}", {}, _journal, host, name, user),
+        "container": _container(host, container, str(item.get("runtime") or "podman"), user)
+        if container
+        else None,
         "watchdog": host.guarded("watchdog", None, watchdog, host, name.rsplit(".", 1)[0]),
     }

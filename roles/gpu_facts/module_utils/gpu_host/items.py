@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import grp
 import hashlib
-import json
 import os
 import pwd
-import re
 import stat
 from typing import Any
 
 from . import packages, system
 from .dpkg import ABSENT
 from .files import Host, kernel_arguments, records
-from .programs import run
 from .services import services
+from .stores import images, store
 
 Item = dict[str, Any]
 
 # Beyond this a file is data (a model), not configuration: its size is compared, not its hash.
 HASHED = 8 * 1024 * 1024
 SHOWN = 64 * 1024
-IMAGES = "/var/lib/containers/storage"
 
 
 class Names:
@@ -73,7 +70,16 @@ def user(host: Host, name: str) -> dict[str, Any] | None:
                 groups.add(grp.getgrgid(number).gr_name)
             except KeyError:
                 groups.add(str(number))
-    return {"uid": uid, "gid": gid, "home": home, "shell": shell, "groups": sorted(groups)}
+    return {"uid": uid, "gid": gid, "home": home, "shell": shell, "groups": sorted(groups),
+            "subids": _subordinate(host, name, uid)}  # fmt: skip
+
+
+def _subordinate(host: Host, name: str, uid: int) -> bool:
+    """Whether the login has ids to map into containers, by name or by number."""
+    return all(
+        any(row[0] in (name, str(uid)) for row in records(host.text(path) or ""))
+        for path in ("/etc/subuid", "/etc/subgid")
+    )
 
 
 def _shape(mode: int) -> str:
@@ -120,67 +126,6 @@ def file(host: Host, item: Item, names: Names) -> dict[str, Any]:
     return seen
 
 
-def full_reference(reference: str) -> str:
-    """An image reference with its tag, as Podman writes it."""
-    last = reference.rsplit("/", 1)[-1]
-    return reference if ":" in last or "@" in last else f"{reference}:latest"
-
-
-def parse_store(text: str) -> dict[str, str]:
-    """Names and digests of Podman's image store to image ids."""
-    found: dict[str, str] = {}
-    for image in json.loads(text):
-        for name in image.get("names") or []:
-            found[name] = f"sha256:{image['id']}"
-            if image.get("digest"):
-                repository = re.sub(r"(@sha256:|:)[^:/]+$", "", name)
-                found[f"{repository}@{image['digest']}"] = f"sha256:{image['id']}"
-    return found
-
-
-def parse_images(text: str) -> dict[str, str]:
-    """The same from `podman images` lines `repository:tag repository@digest id`."""
-    found: dict[str, str] = {}
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) == 3:
-            found[words[0]] = found[words[1]] = words[2]
-    return found
-
-
-def stored_images(host: Host) -> dict[str, str] | None:
-    """Every image of the system's store by name, from its own index; null for who may not look."""
-    if host.live and os.geteuid() != 0:  # an ordinary user sees a store of his own
-        return None
-    known: dict[str, str] = {}
-    for driver in ("overlay", "vfs", "btrfs"):
-        text = host.text(f"{IMAGES}/{driver}-images/images.json")
-        if text:
-            known.update(host.guarded("image store", {}, parse_store, text))
-    return known
-
-
-def images(host: Host, references: list[str]) -> dict[str, dict[str, Any]]:
-    """Image ids by reference: the store's own index first, since Podman starts slowly."""
-    known = stored_images(host)
-    if known is None:
-        return {reference: {"exists": None, "image_id": None} for reference in references}
-
-    def find(reference: str) -> str | None:
-        name = full_reference(reference)
-        candidates = (name, f"localhost/{name}", f"docker.io/{name}", f"docker.io/library/{name}")
-        return next((known[candidate] for candidate in candidates if candidate in known), None)
-
-    if any(find(reference) is None for reference in references):
-        form = "{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}} {{.ID}}"
-        listed = run(host, "podman", "images", "--no-trunc", "--format", form)
-        known.update(parse_images(listed or ""))
-    return {
-        reference: {"exists": find(reference) is not None, "image_id": find(reference)}
-        for reference in references
-    }
-
-
 def kernel_argument(host: Host, key: str) -> dict[str, Any]:
     """Every value that the running command line gives a key; - and _ are one to the kernel."""
     tokens = kernel_arguments(host.line("/proc/cmdline") or "")
@@ -205,9 +150,7 @@ def observe(host: Host, wanted: list[Item]) -> list[dict[str, Any]]:
         asked = [str(item.get("name")) for item in wanted if item.get("kind") == "package"]
         known = packages.known(host, system.distribution(host), asked)
     unit_table = services(host, [item for item in wanted if item.get("kind") == "unit"])
-    image_table = images(
-        host, sorted({str(i.get("reference")) for i in wanted if i.get("kind") == "image"})
-    )
+    image_table = images(host, [item for item in wanted if item.get("kind") == "image"])
 
     def one(item: Item) -> dict[str, Any]:
         kind = item["kind"]
@@ -220,11 +163,12 @@ def observe(host: Host, wanted: list[Item]) -> list[dict[str, Any]]:
             return {"version": package.version, "held": package.held}
         if kind == "user":
             login = user(host, item["name"])
-            return {"exists": login is not None, "groups": login["groups"] if login else []}
+            seen = {"exists": login is not None, "groups": login["groups"] if login else []}
+            return seen | {"subids": login["subids"] if login else False}
         if kind == "unit":
             return unit_table[item["name"]]
         if kind == "image":
-            return image_table[item["reference"]]
+            return image_table[store(item), item["reference"]]
         if kind == "kernel_arg":
             return kernel_argument(host, item["key"])
         if kind == "kernel":

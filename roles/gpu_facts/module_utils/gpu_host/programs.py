@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 
 from .files import Host
 
 SECONDS = 60
+
+
+def as_user(name: str | None, *words: str) -> tuple[str, ...]:
+    """The command as another user runs it in that user's own session, with root's rights needed.
+
+    LookupError for a login that does not exist.
+    """
+    if name is None:
+        return words
+    login = pwd.getpwnam(name)
+    settings = (f"HOME={login.pw_dir}", f"XDG_RUNTIME_DIR=/run/user/{login.pw_uid}")
+    return ("runuser", "-u", name, "--", "env", "--chdir=/", *settings, *words)
 
 
 def run(host: Host, *words: str, exit_code_answers: bool = False) -> str | None:

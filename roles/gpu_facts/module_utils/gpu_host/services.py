@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 from .files import Host
 from .history import history
-from .programs import run
+from .programs import as_user, run
 
 PROPERTIES = "LoadState,ActiveState,SubState,UnitFileState"
 UNKNOWN = {"exists": None, "active": None, "enabled": None, "masked": None, "sub": None}
+MISSING = {"exists": False, "active": False, "enabled": "", "masked": False, "sub": ""}
 # Label of the container that names the configuration it was made from.
 LABEL = '{{index .Config.Labels "stroke.config"}}'
 # Seconds that an endpoint may take to say which models it serves: no work for a healthy one.
@@ -25,10 +27,21 @@ def parse_units(text: str) -> list[dict[str, str]]:
     ]
 
 
-def units(host: Host, names: list[str]) -> dict[str, dict[str, Any]]:
+def units(host: Host, names: list[str], user: str | None = None) -> dict[str, dict[str, Any]]:
+    """State of units of the system, or of a user's own systemd."""
     if not names:
         return {}
-    text = run(host, "systemctl", "show", f"--property={PROPERTIES}", "--", *names)
+    try:
+        own = ("--user",) if user else ()
+        words = ("systemctl", *own, "show", f"--property={PROPERTIES}", "--", *names)
+        command = as_user(user, *words)
+    except LookupError:  # a user who is not there yet has no units
+        return {name: dict(MISSING) for name in names}
+    if user and host.live and os.geteuid() != 0:
+        return {name: dict(UNKNOWN) for name in names}
+    text = run(host, *command)
+    if user and host.live and not (text and text.strip()):  # no session of that user: nothing runs
+        return {name: dict(MISSING) for name in names}
     tables = parse_units(text) if text and text.strip() else []
     if len(tables) != len(names):
         return {name: dict(UNKNOWN) for name in names}
@@ -92,7 +105,10 @@ def models(host: Host, url: str, header: dict[str, str]) -> list[str]:
 
 def services(host: Host, items: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Units by name; of an active one, where its item asks for it, `config` and `serves`."""
-    table = units(host, sorted({str(item.get("name")) for item in items}))
+    table: dict[str, dict[str, Any]] = {}
+    for user in sorted({item.get("user") for item in items}, key=str):
+        names = {str(item.get("name")) for item in items if item.get("user") == user}
+        table.update(units(host, sorted(names), user))
     for item in items:
         seen = table.get(str(item.get("name")), {})
         if item.get("history"):
@@ -100,8 +116,9 @@ def services(host: Host, items: list[dict[str, Any]]) -> dict[str, dict[str, Any
         if not seen.get("active"):
             continue
         if item.get("container"):
-            told = run(host, "podman", "container", "inspect", "--format", LABEL,
-                       str(item["container"]))  # fmt: skip
+            program = str(item.get("runtime") or "podman")
+            told = run(host, *as_user(item.get("user"), program, "container", "inspect",
+                                      "--format", LABEL, str(item["container"])))  # fmt: skip
             seen["config"] = None if told is None else told.strip()
         if item.get("url") and host.live:
             url, header = str(item["url"]), bearer(host, item.get("key_file"))

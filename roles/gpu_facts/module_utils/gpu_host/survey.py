@@ -10,8 +10,9 @@ import posixpath
 from typing import Any
 
 from .files import Host, kernel_arguments
-from .items import Names, file, stored_images
+from .items import Names, file
 from .services import services
+from .stores import stored_images, stores
 
 
 def paths(host: Host, patterns: list[str]) -> dict[str, dict[str, Any]]:
@@ -30,7 +31,10 @@ def paths(host: Host, patterns: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def survey(host: Host, look: dict[str, Any]) -> dict[str, Any]:
-    """`patterns` and what matches them (`paths`), units by name, images by name, arguments."""
+    """`patterns` and what matches them (`paths`), units by name, images by name, arguments.
+
+    `stores` has the images of other runtimes and users, where the look asks for them.
+    """
     patterns = [str(pattern) for pattern in look.get("paths") or []]
     command_line = host.line("/proc/cmdline") or ""
     return {
@@ -38,5 +42,6 @@ def survey(host: Host, look: dict[str, Any]) -> dict[str, Any]:
         "paths": host.guarded("survey of paths", {}, paths, host, patterns),
         "units": host.guarded("survey of units", {}, services, host, look.get("units") or []),
         "images": host.guarded("survey of images", None, stored_images, host),
+        "stores": host.guarded("survey of stores", {}, stores, host, look.get("stores") or []),
         "arguments": kernel_arguments(command_line),
     }

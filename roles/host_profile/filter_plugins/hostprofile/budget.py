@@ -150,7 +150,9 @@ def nothing(note: str) -> Json:
     return {"recipe": None, "note": note, "fits": True, "table": [], "arguments": []}
 
 
-def without_recipe(catalog: Json, pool: Pool, model: str, engine: str, given: Json) -> Json:
+def without_recipe(
+    catalog: Json, pool: Pool, model: str, engine: str, given: Json, share: float = 1.0
+) -> Json:
     """A model that the catalogue does not know: only the part of the memory is set."""
     result = nothing(
         f"the catalogue has no recipe for {model}: context and requests in flight are left to "
@@ -159,7 +161,7 @@ def without_recipe(catalog: Json, pool: Pool, model: str, engine: str, given: Js
     rule = rule_of(catalog, engine, pool)
     flag = rule["flags"].get("utilisation") if rule else None
     if rule and flag and flag not in given and pool.least:
-        result["arguments"] = [flag, f"{utilisation(pool, rule):.2f}"]
+        result["arguments"] = [flag, f"{utilisation(pool, rule, share):.2f}"]
     return result
 
 

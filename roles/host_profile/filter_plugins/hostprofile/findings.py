@@ -23,6 +23,9 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     "inference_server_image_archive": str,
     "inference_server_model": str,
     "inference_server_served_model_name": str,
+    "inference_server_runtime": str,
+    "inference_server_rootless": bool,
+    "inference_servers": list,
     "kernel_minimum": (str, int, float),
     "model_store_models": list,
     "rocm_source": str,
@@ -37,6 +40,7 @@ TYPES: dict[str, type | tuple[type, ...]] = {
 ELEMENTS: dict[str, str | None] = {
     "boot_params_extra_args": None,
     "inference_server_gpus": None,
+    "inference_servers": "name",
     "model_store_models": "name",
     "rocm_packages": "name",
 }

@@ -27,6 +27,7 @@ _SHAPE: Json = {
     "npu": {"driver": ""},
     "firmware": {"loaded": {}, "overrides": [], "dkms_package": ""},
     "packages": {},
+    "container_runtime": {"docker": ""},
     "boot": {"loader": "", "layout": ""},
 }  # fmt: skip
 _GPU: Json = {

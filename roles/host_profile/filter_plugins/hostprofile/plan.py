@@ -26,10 +26,12 @@ def variant(definition: Json, gfx: str, simulated: bool) -> Json:
     return dict(found or {})
 
 
-def alternatives(catalog: Json, pool: Pool, recipe: Json, engine: str, gfx: str) -> list[Json]:
+def alternatives(
+    catalog: Json, pool: Pool, recipe: Json, engine: str, gfx: str, share: float = 1.0
+) -> list[Json]:
     """Budgets of other models that fit, the nearest first."""
     budgets = (
-        budget(catalog, pool, other, engine)
+        budget(catalog, pool, other, engine, share=share)
         for other in recipes.others(catalog, recipe, engine, gfx)
     )
     return [found for found in budgets if found["fits"] and found["recipe"]]
@@ -75,7 +77,7 @@ def consider(
             aiter=special.get("environment", {}).get("VLLM_ROCM_USE_AITER") == "1",
             context=context, streams=streams,
         )  # fmt: skip
-    others = [] if found["fits"] else alternatives(catalog, pool, recipe, name, gfx["name"])
+    others = [] if found["fits"] else alternatives(catalog, pool, recipe, name, gfx["name"], share)
     if found["recipe"] and found["fits"]:
         found["arguments"] = [
             *found["arguments"],
@@ -101,9 +103,18 @@ def _take(definition: Json, arguments: list[str], drops: set[str], aliases: Json
 
 
 def serve(
-    catalog: Json, gfx: Json, memory: Json, serving: list[Json], engine: Json, found: Findings
+    catalog: Json,
+    gfx: Json,
+    memory: Json,
+    serving: list[Json],
+    engine: Json,
+    found: Findings,
+    share: float = 1.0,
 ) -> None:
-    """Put model, budget and estimate into the profile, and the arguments into the engine."""
+    """Put model, budget and estimate into the profile, and the arguments into the engine.
+
+    `share` is the part of the memory (0 to 1) that this service has.
+    """
     values, settings = found.values, found.settings
     rule = by_id(catalog["memory_rules"], gfx["memory_rule"])
     slots = settings.get("inference_server_gpus") or []
@@ -120,12 +131,14 @@ def serve(
     values["model"], values["estimate"] = model, None
     if recipe is None:
         given = words.given(extra, {})
-        values["budget"] = without_recipe(catalog, pool, model["name"], engine["name"], given)
+        values["budget"] = without_recipe(
+            catalog, pool, model["name"], engine["name"], given, share
+        )
         if simulated or not model["name"]:
             values["budget"] = nothing(values["budget"]["note"])
         _settle(engine, values["budget"], set(), {}, found)
         return
-    options: Json = {"simulated": simulated, "extra": extra}
+    options: Json = {"simulated": simulated, "extra": extra, "share": share}
     done = consider(catalog, pool, recipe, engine, gfx, speed, **options)
     if not done["budget"]["fits"] and not settings.get("inference_server_model"):
         smaller = recipes.find(catalog, *(one["recipe"] for one in done["alternatives"][:1]))
@@ -137,7 +150,7 @@ def serve(
             recipe = smaller
             values["model"] = choose_model(engine["definition"], found, smaller["id"])
             done = consider(catalog, pool, recipe, engine, gfx, speed, **options)
-    _judge(done, pool, recipe, engine["name"], gfx, found)
+    _judge(done, pool, recipe, engine["name"], gfx, found, share)
     values["budget"], values["estimate"] = done["budget"], done["estimate"]
     rules = rule_of(catalog, engine["name"], pool)
     _settle(
@@ -158,7 +171,9 @@ def _settle(engine: Json, done: Json, drops: set[str], aliases: Json, found: Fin
         found.reasons["budget"] = done["note"]
 
 
-def _judge(done: Json, pool: Pool, recipe: Json, engine: str, gfx: Json, found: Findings) -> None:
+def _judge(
+    done: Json, pool: Pool, recipe: Json, engine: str, gfx: Json, found: Findings, share: float
+) -> None:
     result = done["budget"]
     for entry in recipes.drawbacks(recipe, gfx["name"]):
         found.warn(
@@ -179,7 +194,7 @@ def _judge(done: Json, pool: Pool, recipe: Json, engine: str, gfx: Json, found: 
         return
     if not result["fits"]:
         fits = told(done["alternatives"])
-        found.refuse("STK-435", misfit(result, pool, recipe), (
+        found.refuse("STK-435", misfit(result, pool, recipe, share), (
             f"inference_server_model: one of {fits}" if fits
             else f"no model of the catalogue fits with {engine}; use a host with more memory"
         ))  # fmt: skip
@@ -206,9 +221,10 @@ def room(result: Json, context: int) -> int:
     return int(result["kv_tokens"] // context) if context else int(result["sequences"])
 
 
-def misfit(result: Json, pool: Pool, recipe: Json) -> str:
+def misfit(result: Json, pool: Pool, recipe: Json, share: float = 1.0) -> str:
     """Why a model does not fit, with what it needs and what there is."""
     boards = f"{pool.gpus} GPUs with {gib(pool.least)} each" if pool.gpus > 1 else gib(pool.least)
+    boards = f"{share:.0%} of {boards}" if share < 1 else boards
     if result["gpus"] > pool.gpus:
         return f"{recipe['id']} is asked to be spread over {result['gpus']} GPUs of {pool.gpus}"
     spread = f", on {result['gpus']} GPUs" if result["gpus"] > 1 else ""

@@ -20,6 +20,7 @@ from .known import warn_of_known
 from .memory import budget
 from .plan import serve
 from .rocm import choose_rocm
+from .servers import choose_servers, first_server, image_store, runtime_packages, shares
 from .serving import choose_engine
 
 Json = dict[str, Any]
@@ -45,20 +46,24 @@ def _values(
     )
     values["kernel"], values["firmware"] = kernel, firmware
     values["rocm"] = choose_rocm(catalog, distribution, gfx, found)
+    common = first_server(found)
     values["runtime"] = {
-        "packages": distribution["runtime_packages"],
+        "store": image_store(found),
+        "packages": runtime_packages(host, distribution, common, found),
         "minimum": catalog["container_runtime"]["podman_minimum"],
         "archive_factor": catalog["container_runtime"]["archive_factor"],
     }
     values["engine"] = choose_engine(catalog, gfx, kernel["stable"], found)
     values |= {"model": {}, "budget": None, "estimate": None}
     if values["engine"]:
-        serve(catalog, gfx, values["memory"], serving, values["engine"], found)
+        share = next(iter(shares(common, found).values()), 1.0)
+        serve(catalog, gfx, values["memory"], serving, values["engine"], found, share)
     warn_of_community(host, catalog, distribution, gfx, found)
     warn_of_known(host, catalog, gfx, values, found)
     _warn_of_driver(host, gfx, found)
     if values["engine"]:  # last: every argument that is rendered is there now
         arguments.fit(catalog, values["engine"], found)
+    values["servers"] = choose_servers(catalog, gfx, kernel["stable"], serving, common, found)
 
 
 def _warn_of_driver(host: Json, gfx: Json, found: Findings) -> None:
@@ -114,6 +119,7 @@ def resolve(facts: Json, catalog: Json, settings: Json) -> Json:
         "gpu_name": None,
         "serving_gpus": [],
         "excluded_gpus": [],
+        "servers": {},
         "reasons": found.reasons,
         "overridden": sorted(settings),
         "catalog_overridden": list(site["overridden"]),

@@ -103,6 +103,21 @@ def _choose_image(
     return None
 
 
+def _secrets(secrets: Json, version: str | None) -> Json:
+    """What a service with a key gets, with what older versions need besides to keep it secret.
+
+    A version that nobody knows may be an old one.
+    """
+    found = {}
+    for name, entry in secrets.items():
+        own = {key: value for key, value in entry.items() if key != "older"}
+        older = entry.get("older")
+        if older and not meets(version, older["before"], "upstream"):
+            own |= {"environment": older["environment"], "files": own["files"] | older["files"]}
+        found[name] = {"environment": {}} | own
+    return found
+
+
 def choose_engine(catalog: Json, gfx: Json, stable: bool, found: Findings) -> Json:
     """The engine part of a profile; its definition has the image and arguments of the GPU."""
     settings = found.settings
@@ -132,13 +147,15 @@ def choose_engine(catalog: Json, gfx: Json, stable: bool, found: Findings) -> Js
                 definition = definition | {"disk_gib": image["disk_gib"]}
     if image and image["command"]:
         definition = definition | {"arguments": [*image["command"], *definition["arguments"]]}
+    version = settings.get("inference_server_engine_version") or (image or {}).get("version")
+    definition = definition | {"secrets": _secrets(definition.get("secrets") or {}, version)}
     return {
         "name": name,
         "definition": definition,
         "image": named,
         "image_archive": archive,
         "image_rocm": (image or {}).get("rocm"),
-        "version": settings.get("inference_server_engine_version") or (image or {}).get("version"),
+        "version": version,
     }
 
 

@@ -54,7 +54,7 @@ def asked(service: Json, judge: Judge) -> Iterator[Json]:
     """What the container was asked to be."""
     container = service["seen"]["container"]
     host = container.get("HostConfig") or {}
-    excess = list(_excess(container, host))
+    excess = list(_excess(container, host, service["rootless"]))
     found = "; ".join(excess) or "no capabilities, no new privileges, own namespaces, not root"
     yield judge.check("V602", not excess, "no privilege", found, PROVISION)
     named = [
@@ -67,8 +67,11 @@ def asked(service: Json, judge: Judge) -> Iterator[Json]:
     yield judge.check("V603", not named, "no secret", found, hint)
 
 
-def _excess(container: Json, host: Json) -> Iterator[str]:
-    """What the container may do that an inference server has no need for."""
+def _excess(container: Json, host: Json, rootless: bool) -> Iterator[str]:
+    """What the container may do that an inference server has no need for.
+
+    Root of a rootless container is the service user outside: V609 looks who its processes are.
+    """
     if host.get("Privileged"):
         yield "privileged"
     dropped = {str(word).lower() for word in host.get("CapDrop") or []}
@@ -78,7 +81,8 @@ def _excess(container: Json, host: Json) -> Iterator[str]:
         yield "has capabilities"
     if not any("no-new-privileges" in option for option in host.get("SecurityOpt") or []):
         yield "may gain privileges"
-    if str((container.get("Config") or {}).get("User") or "0").split(":")[0] in ("0", "root"):
+    user = str((container.get("Config") or {}).get("User") or "0").split(":")[0]
+    if user in ("0", "root") and not rootless:
         yield "runs as root"
     for key in ("NetworkMode", "IpcMode", "PidMode", "UTSMode"):
         if host.get(key) == "host":

@@ -13,13 +13,14 @@ SECONDS = 60
 def run(words: list[str], user: dict[str, Any] | None = None) -> str:
     """Standard output of a program; empty where it is missing, fails to start or says nothing.
 
-    `user` (name, uid) runs it as that user with the user's own runtime directory, which is where a
-    rootless container and a user's unit live.
+    `user` (name, uid, home) runs it as that user with the user's own home and runtime directory,
+    which is where a rootless container and a user's unit live.
     """
     environment = {**os.environ, "LC_ALL": "C", "SYSTEMD_COLORS": "0", "SYSTEMD_URLIFY": "0"}
     if user:
         place = f"/run/user/{user['uid']}"
-        words = ["runuser", "-u", user["name"], "--", "env", f"XDG_RUNTIME_DIR={place}",
+        words = ["runuser", "-u", user["name"], "--", "env", f"HOME={user['home']}",
+                 f"XDG_RUNTIME_DIR={place}",
                  f"DBUS_SESSION_BUS_ADDRESS=unix:path={place}/bus", *words]  # fmt: skip
     program = shutil.which(words[0])
     if not program:

@@ -102,11 +102,14 @@ def _parts(
     config: Json, state: Json, unit: dict[str, str], host: Host
 ) -> Iterator[tuple[str, str]]:
     key = key_of(config.get("key_file") or "")
-    name, journal = config["unit"], [*host.prefix, "journalctl", "--no-pager", "--output=short-iso"]
-    whose = "--user-unit" if host.prefix else "--unit"
+    name, journal = config["unit"], ["journalctl", "--no-pager", "--output=short-iso"]
+    whose = [f"--unit={name}"]
+    if host.uid is not None:  # by fields: a service user may not read what it has said
+        uid = f"_UID={host.uid}"
+        whose = [f"_SYSTEMD_USER_UNIT={name}", uid, "+", f"USER_UNIT={name}", uid]
     yield "summary.json", json.dumps({"config": config, "unit": unit, "state": state}, indent=2)
     yield "unit.txt", host.say(*host.manager, "status", "--no-pager", "--lines=0", "--", name)
-    yield "journal.txt", host.say(*journal, f"{whose}={name}", "--lines=400")
+    yield "journal.txt", host.say(*journal, "--lines=400", *whose)
     kernel = host.say("journalctl", "--dmesg", "--no-pager", "--output=short-monotonic",
                       "--lines=5000")  # fmt: skip
     yield "kernel.txt", kernel_lines(kernel)

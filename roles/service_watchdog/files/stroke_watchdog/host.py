@@ -21,9 +21,13 @@ class Host:
     def __init__(self, user: str = "") -> None:
         self.manager = ["systemctl"]
         self.prefix: list[str] = []
+        self.uid: int | None = None
         if user:
-            runtime = f"XDG_RUNTIME_DIR=/run/user/{pwd.getpwnam(user).pw_uid}"
-            self.prefix = ["runuser", "--user", user, "--", "env", runtime]
+            login = pwd.getpwnam(user)
+            self.uid = login.pw_uid
+            # Podman finds its images by HOME, which runuser leaves as it is.
+            session = [f"HOME={login.pw_dir}", f"XDG_RUNTIME_DIR=/run/user/{login.pw_uid}"]
+            self.prefix = ["runuser", "--user", user, "--", "env", *session]
             self.manager = [*self.prefix, "systemctl", "--user"]
 
     def say(self, *words: str, seconds: float = SECONDS) -> str:

@@ -1,0 +1,1 @@
+"""What an inference service is made of, and how each container runtime is told."""
