@@ -137,6 +137,20 @@ def test_each_host_has_one_line_of_the_width_that_is_there(number: int, width: i
     assert ("FIRMWARE" in lines[0]) is (width >= 130)
 
 
+@pytest.mark.parametrize(
+    ("runs", "wanted", "told"),
+    [
+        ("sha256:6b0b177f9f35dfcf", "example.org/vllm:1", "example.org/vllm:1"),
+        ("sha256:6b0b177f9f35dfcf", None, "sha256:6b0b177f9f35"),
+        ("example.org/vllm:2", "example.org/vllm:1", "example.org/vllm:2"),
+        (None, None, "-"),
+    ],
+)
+def test_an_image_is_told_by_its_name(runs: str | None, wanted: str | None, told: str) -> None:
+    run = HostRun("box1", profile={"engine": {"image": wanted}})
+    assert status._image(run, {"image": runs} if runs else {}) == told
+
+
 def test_what_went_wrong_is_told_below_with_its_evidence() -> None:
     restart = {"time": 400.0, "reason": "silent: no token", "evidence": "/e/1"}
     watch = WATCH | {"restarts": [restart], "given_up": "3 restarts within a day did not help",
