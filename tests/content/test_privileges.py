@@ -18,7 +18,7 @@ UNPRIVILEGED = ("DynamicUser", "CapabilityBoundingSet", "NoNewPrivileges", "Priv
 UNCONFINED = re.compile(r"^# Not confined: .{20,}", re.MULTILINE)
 PAGE = (ROOT / "docs" / "privileges.md").read_text(encoding="utf-8")
 LOCAL = ("localhost", "127.0.0.1")
-WRITES = {"site", "remove", "resume"}
+WRITES = {"site", "remove", "resume", "cache"}
 
 
 def settings(path: Path) -> dict[str, list[str]]:

@@ -98,6 +98,7 @@ CATALOGUE: dict[str, Kind] = {
         Kind("STK-604", "a layer differs from what was set", Exit.VERIFY),
         Kind("STK-605", "new service put back", Exit.FAILED),
         Kind("STK-630", "JUnit report cannot be written", Exit.USAGE),
+        Kind("STK-650", "cache of downloads without an address", Exit.USAGE),
         Kind("STK-645", "bundle cannot be written", Exit.USAGE),
         Kind("STK-635", "no image build for the GPU", Exit.USAGE),
         Kind("STK-636", "image recipe refused", Exit.USAGE),
