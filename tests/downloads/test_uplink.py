@@ -262,8 +262,10 @@ def test_bytes_over_the_uplink(network: Network, capsys: pytest.CaptureFixture[s
 
 
 def test_the_cache_fetches_from_nobody_else(network: Network) -> None:
-    question = ("import sys, urllib.request as u, urllib.error as e\n"
-                "try: print(u.urlopen(sys.argv[1]).status)\nexcept e.HTTPError as x: print(x.code)")
+    question = (
+        "import sys, urllib.request as u, urllib.error as e\n"
+        "try: print(u.urlopen(sys.argv[1]).status)\nexcept e.HTTPError as x: print(x.code)"
+    )
     for path in ("http/10.98.0.1/x", "http/evil.example/x", "file/etc/passwd",
                  f"http/{SERVER}.evil.example/x"):  # fmt: skip
         url = f"http://{GATEWAY}:{CACHE_PORT}/.stroke-follow/{path}"

@@ -10,9 +10,7 @@ from bench.run import Contender
 from bench.scale import contenders, growth, table
 
 
-@pytest.mark.parametrize(
-    ("much", "exponent"), [(2.0, 0.0), (8.0, 0.5), (32.0, 1.0), (512.0, 2.0)]
-)
+@pytest.mark.parametrize(("much", "exponent"), [(2.0, 0.0), (8.0, 0.5), (32.0, 1.0), (512.0, 2.0)])
 def test_growth_is_the_exponent(much: float, exponent: float) -> None:
     assert growth((1, 2.0), (16, much)) == pytest.approx(exponent)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 Json = dict[str, Any]
@@ -92,11 +91,6 @@ def watchdog_problems(services: list[Json], limits: Json, interval: int) -> list
     return problems
 
 
-def watchdog_text(path: str) -> str:
-    """A file of the program as it is: no template engine reads Python."""
-    return Path(path).read_text(encoding="utf-8")
-
-
 class FilterModule:
     """Registers the filters with Ansible."""
 
@@ -105,5 +99,4 @@ class FilterModule:
             "watchdog_settings": watchdog_settings,
             "watchdog_manifest": watchdog_manifest,
             "watchdog_problems": watchdog_problems,
-            "watchdog_text": watchdog_text,
         }

@@ -274,7 +274,7 @@ class Guard:
     def _tidy(self) -> None:
         disk.remove_tree(self.places.frozen)
         disk.remove_tree(self.places.modules)
-        disk.remove_tree(self.places.code)
+        disk.remove(self.places.code)
         with contextlib.suppress(OSError):
             self.places.code.parent.rmdir()
         units.remove(self.places)  # last: the manifest looks for it

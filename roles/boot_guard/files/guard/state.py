@@ -25,7 +25,7 @@ class Places:
         self.root = root
         self.state = root / "var/lib/stroke/boot_guard/state.json"
         self.modules = root / "var/lib/stroke/boot_guard/modules"
-        self.code = root / "usr/local/lib/stroke/boot_guard"
+        self.code = root / "usr/local/lib/stroke/boot_guard.py"
         self.boot = root / "boot"
         self.frozen = root / "boot/stroke"
         self.env = root / "boot/stroke/env"

@@ -24,7 +24,7 @@ ConditionKernelCommandLine=|stroke.lkg
 StartLimitIntervalSec=0
 
 [Service]
-ExecStart={python} -B -E -s {code}/guard.py watch
+ExecStart={python} -B -E -s {code} watch
 Restart=on-failure
 RestartSec=2
 OOMScoreAdjust=-1000
@@ -45,7 +45,7 @@ def reload() -> None:
 
 def install(places: Places) -> None:
     """The unit first and its links last: a link to nothing would be noise in every boot."""
-    text = UNIT.format(python=sys.executable, code="/usr/local/lib/stroke/boot_guard")
+    text = UNIT.format(python=sys.executable, code="/usr/local/lib/stroke/boot_guard.py")
     disk.write(places.units / NAME, text.encode("utf-8"))
     for link in links(places):
         link.parent.mkdir(parents=True, exist_ok=True)
