@@ -23,7 +23,8 @@ def test_the_roles_of_the_design_are_there() -> None:
     assert set(ROLES) == {
         "gpu_facts", "host_profile", "preflight", "kernel", "boot_params", "boot_guard", "rocm",
         "gpu_access", "container_runtime", "model_store", "inference_server", "host_verify",
-        "host_bench", "packages", "metrics", "service_watchdog", "tls_proxy",
+        "host_bench", "packages", "metrics", "service_watchdog", "tls_proxy", "host_lock",
+        "service_drain",
     }  # fmt: skip
 
 
@@ -52,7 +53,7 @@ def test_role_can_be_undone(role: str) -> None:
 
 @CHANGERS
 def test_role_describes_what_it_wants(role: str) -> None:
-    if role in {"preflight", "boot_guard", "packages"}:
+    if role in {"preflight", "boot_guard", "packages", "host_lock"}:
         pytest.skip("this role leaves nothing on a host, or what others describe")
     assert (ROOT / "roles" / role / "tasks" / "manifest.yml").is_file()
 

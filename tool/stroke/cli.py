@@ -15,6 +15,7 @@ from .cli_options import (
     CONTEXT,
     PASSED,
     Become,
+    Canary,
     Check,
     Debug,
     Diff,
@@ -24,8 +25,11 @@ from .cli_options import (
     Json,
     Keep,
     Limit,
+    MaxFailures,
     Passing,
+    Resume,
     Tags,
+    Wave,
     Yes,
 )
 from .cli_sandbox import sandbox
@@ -81,6 +85,10 @@ def provision(
     full: Annotated[
         bool, typer.Option("--full", help="Run every role, also on converged hosts.")
     ] = False,
+    canary: Canary = None,
+    wave: Wave = None,
+    max_failures: MaxFailures = None,
+    resume: Resume = False,
     as_json: Json = False,
     keep: Keep = None,
     debug: Debug = False,

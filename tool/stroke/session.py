@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from . import artifacts, capture, content, inventory, junit, version
+from . import artifacts, capture, content, fleet, inventory, junit, version, vetting
 from .console import Console
 from .diagnosis import playbook_error
 from .document import document
@@ -16,7 +16,7 @@ from .handover import handover, keys, refuse_on_command_line
 from .inventory import Inventory
 from .listener import Listener
 from .options import Options
-from .report import HostRun, Run, mark_applied, merge, stop, worst
+from .report import HostRun, Run, mark_applied, stop, worst
 from .runner import Backend, Job, environment, executable
 from .text import count
 
@@ -87,7 +87,10 @@ class Session:
                 raise StrokeError(
                     f"no such file: -e {setting}", code="STK-106", hint="check the path after @"
                 )
+        fleet.check(self.options)
+        self.options = self._unfinished.resume(self.options)
         self._where = inventory.resolve(self.options.hosts)
+        vetting.vet(self._where, self.options.extra_vars)
         if self._where.local:
             self.console.say("No HOSTS given: this machine.")
         self._passwords = self._ask_passwords()
@@ -110,16 +113,43 @@ class Session:
         with handover() as made:
             extra = (json.dumps({"stroke_handover": os.fspath(made)}),)
             try:
-                applied = self._play("site", title, limit=tuple(wanted), extra=extra)
+                applied = self._play_waves(title, plan, wanted, extra)
             except Interrupted as stopped:
                 self.console.keys(keys(made))
-                raise Interrupted(merge(plan, stopped.run)) from None
-            run = merge(plan, applied)
+                raise Interrupted(fleet.complete(plan, stopped.run, wanted)) from None
+            run = fleet.complete(plan, applied, wanted)
             self.console.applied(run)
             self.console.keys(keys(made))
+        self._keep_unfinished(run)
         if run.exit is Exit.OK and not self.options.check:
             self.console.hint("Prove it again at any time:", self.options.again("verify"))
         return run, run.exit
+
+    @property
+    def _unfinished(self) -> fleet.Unfinished:
+        return fleet.Unfinished(self.kept.directory.parent)
+
+    def _play_waves(self, title: str, plan: Run, wanted: list[str], extra: tuple[str, ...]) -> Run:
+        """Work on the hosts in waves; what is not done is known even if this process is killed."""
+        if not self.options.check:
+            self._unfinished.write(fleet.left(plan), fleet.sources(self.options.hosts))
+        extra = (*fleet.variables(self.options, len(wanted)), *extra)
+        limit = fleet.limit(wanted, self.kept.directory)
+        return self._play("site", title, limit=limit, extra=extra, expected=tuple(wanted))
+
+    def _keep_unfinished(self, run: Run) -> None:
+        """Keep what is not done, and name the command that takes it up."""
+        if self.options.check:
+            return
+        undone = fleet.left(run)
+        self._unfinished.write(undone, fleet.sources(self.options.hosts))
+        if undone and len(run.hosts) > 1:
+            only = replace(self.options, limit=(f"@{self._unfinished.names}",))
+            said = "No further wave was started. " if fleet.stopped(run) else ""
+            self.console.hint(
+                f"{said}For {count(len(undone), 'host')} that are not done:",
+                only.again("provision", same=True),
+            )
 
     def _plan(self) -> tuple[Run, Exit]:
         run = self._play("plan", "Looking at the hosts", read_only=True)
@@ -203,6 +233,7 @@ class Session:
         tags: tuple[str, ...] = (),
         extra: tuple[str, ...] = (),
         read_only: bool = False,
+        expected: tuple[str, ...] = (),
     ) -> Run:
         """Run one playbook to its end, or say why it did not run."""
         options = self.options
@@ -231,7 +262,9 @@ class Session:
             keep=options.keep,
         )
         stages = playbook == "site"
-        with self.console.follow(title, diff=options.diff, stages=stages) as follower:
+        with self.console.follow(
+            title, diff=options.diff, stages=stages, expected=len(expected)
+        ) as follower:
             listener = Listener(follower, self.kept, gentle=job.gentle)
             outcome = self.backend.run(job, listener)
         run = follower.run

@@ -73,6 +73,7 @@ def _container(host: Host, name: str) -> Json | None:
     health = state.get("Health") or state.get("Healthcheck") or {}
     return {
         "image": found.get("ImageName"),
+        "image_id": found.get("Image"),
         "exit_code": state.get("ExitCode"),
         "oom_killed": state.get("OOMKilled"),
         "health": health.get("Status"),

@@ -10,7 +10,7 @@ import stat
 from pathlib import PurePosixPath
 from typing import Any
 
-from . import packages
+from . import lock, packages
 from .files import Host, kernel_arguments, records
 
 DMI = "/sys/class/dmi/id"
@@ -173,7 +173,7 @@ def desktop(host: Host) -> dict[str, Any]:
 
 
 def state(host: Host) -> dict[str, Any]:
-    """Package versions from before the roles changed them, as the roles wrote them down."""
+    """What stroke wrote down here: package versions from before, and who has the host."""
     before: dict[str, Any] = {}
     for name in host.names(STATE):
         if not name.endswith(".json"):
@@ -187,4 +187,4 @@ def state(host: Host) -> dict[str, Any]:
             before[name[: -len(".json")]] = value
         else:
             host.cannot(f"{STATE}/{name}", "not a JSON object")
-    return {"packages": before}
+    return {"packages": before, "lock": lock.look(host.root)}
