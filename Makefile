@@ -10,7 +10,7 @@ SANDBOX_PACKAGES := apt-utils debian-archive-keyring dpkg-dev e2fsprogs gpg mmde
 	python3-venv qemu-system-x86 qemu-utils
 TEST_PACKAGES := $(SANDBOX_PACKAGES) crun dosfstools fdisk git iptables mtools ovmf podman rpm runc umockdev
 
-.PHONY: demo test docs lint unit packaging molecule molecule-host molecule-dnf oracle secrets vm acceptance \
+.PHONY: demo test docs lint unit packaging molecule molecule-host molecule-dnf oracle fleet secrets vm acceptance \
 	bench contract constraints clean demo-packages test-packages
 .DEFAULT_GOAL := test
 
@@ -27,12 +27,12 @@ lint unit packaging: $(VENV)/.installed
 docs: $(VENV)/.installed
 	@$(BIN)/python docs/generate.py
 
-molecule molecule-host molecule-dnf oracle secrets vm: test-packages $(VENV)/.installed
+molecule molecule-host molecule-dnf oracle fleet secrets vm: test-packages $(VENV)/.installed
 	@$(STAGES) $@
 
 # What takes longer than `make test` may.
 acceptance: test-packages $(VENV)/.installed
-	@$(STAGES) molecule-host molecule-dnf oracle secrets acceptance
+	@$(STAGES) molecule-host molecule-dnf oracle fleet secrets acceptance
 
 # Containers by default; hosts that are converged: bench/run.py --inventory hosts.ini
 bench: test-packages $(VENV)/.installed

@@ -76,6 +76,7 @@ def stages() -> list[Stage]:
         ),
         python("molecule-dnf", "molecule", "test", "--scenario-name", "dnf", group="molecule-dnf"),
         pytest("oracle", "-m", "container", "tests/oracle"),
+        pytest("fleet", "-s", "-m", "container", "tests/fleet"),
         pytest("secrets", "-m", "container", "tests/secrets"),
         pytest("vm", "-m", "vm and not slow", "-x", "tests/vm", lane="guest"),
         pytest("acceptance", "-m", "slow", "tests/vm", lane="guest"),

@@ -16,7 +16,7 @@ from .report import HostRun, Run, merge
 CANARY, WAVE, MAX_FAILURES = "1", "50%", "0"
 # With more hosts than this, --limit is a file: the kernel limits the length of one argument.
 INLINE = 64
-_SHARE = re.compile(r"\d{1,6}|(\d{1,2}|100)%")
+_SHARE = re.compile(r"[0-9]{1,6}|([0-9]{1,2}|100)%")
 DONE = ("done", "converged", "ok")
 
 

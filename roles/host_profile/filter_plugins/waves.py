@@ -15,7 +15,7 @@ INTERRUPTING = {"kernel", "boot_params", "inference_server"}
 def share(value: Any, of: int, name: str) -> int:
     """A number, or a percentage of a number, rounded down."""
     text = str(value).strip()
-    found = re.fullmatch(r"(\d{1,6})(%?)", text)
+    found = re.fullmatch(r"([0-9]{1,6})(%?)", text)
     if not found or (found[2] and int(found[1]) > 100):
         raise ValueError(
             f"STK-643: {name} is {text!r}. Hint: give a number of hosts, or a percentage up to 100%"
@@ -23,7 +23,7 @@ def share(value: Any, of: int, name: str) -> int:
     return int(found[1]) * of // 100 if found[2] else int(found[1])
 
 
-def limit_pattern(limit: Any) -> list[str]:
+def limit_pattern(limit: Any) -> str:
     """What `--limit` says, with the lines of a file in place of `@file`."""
     patterns: list[str] = []
     for word in re.split(r"[,\n]", str(limit or "all")):
@@ -33,7 +33,7 @@ def limit_pattern(limit: Any) -> list[str]:
             patterns += [line.strip() for line in lines if line.strip()]
         elif word:
             patterns.append(word)
-    return patterns
+    return ",".join(patterns)
 
 
 def wave_sizes(

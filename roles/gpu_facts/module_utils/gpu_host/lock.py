@@ -42,7 +42,8 @@ def stored(root: Path) -> Json | None:
         found = None
     found = found if isinstance(found, dict) else {}
     kept: Json = {name: str(found.get(name) or "")[:200] for name in OWNER}
-    kept["names"] = [str(name) for name in found.get("names") or [] if isinstance(name, str)]
+    names = found.get("names")
+    kept["names"] = [str(name) for name in names] if isinstance(names, list) else []
     kept["boot_id"] = str(found.get("boot_id") or "")
     session = found.get("session")
     kept["session"] = [str(word) for word in session] if isinstance(session, list) else []
