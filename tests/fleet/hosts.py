@@ -1,9 +1,9 @@
 """A fleet for tests: many light hosts on this machine, reached over SSH as real ones are.
 
-Each is a Debian root of its own (an overlay of one that was prepared) with its own mounts, processes
-and name, and with sshd and sudo; a port of the loopback interface is its address. There is no
-systemd in it: the steps of site.yml that need none are played (TAGS), access to the GPU and kernel
-arguments. Everything else is as in production: the login, the lock, the waves.
+Each is a Debian root of its own (an overlay of one that was prepared) with its own mounts,
+processes and name, and with sshd and sudo; a port of the loopback interface is its address. There
+is no systemd in it: the steps of site.yml that need none are played (TAGS), access to the GPU and
+kernel arguments. Everything else is as in production: the login, the lock, the waves.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gpu_host import lock
 
 import tests.unit.trees  # noqa: F401  # makes the module's helpers importable
-from gpu_host import lock
 from tests.unit.plugins import plugin
 
 import host_lock  # isort: skip
@@ -37,7 +37,8 @@ class Host:
     def ask(self, state: str, run: str, name: str = "box1", **more: Any) -> Json:
         params = {"state": state, "name": name, "dead": [], "seen": None, "force": False,
                   "stale_seconds": 2 * HOUR, "reboot_seconds": HOUR // 2,
-                  "owner": {"run": run, "user": "alice", "controller": "desk", "pid": "7"}}  # fmt: skip
+                  "owner": {"run": run, "user": "alice", "controller": "desk",
+                            "pid": "7"}}  # fmt: skip
         return host_lock.work(self.root, {**params, **more})
 
     @property
