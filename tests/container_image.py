@@ -90,17 +90,24 @@ def build(target: Path, archive: Archive, release: str, packages: tuple[str, ...
             ])  # fmt: skip
 
 
-def image(release: str, variant: str = "") -> str:
-    """The reference of the image; everything that decides its bytes is in its tag."""
+def root_tar(release: str, variant: str = "") -> Path:
+    """The root file system of the image; everything that decides its bytes is in its directory."""
     archive = read_archive()
     packages = (*PACKAGES, *VARIANTS[variant])
     recipe = repr((release, packages, setup(archive, release))).encode()
     tag = hashlib.sha256(recipe).hexdigest()[:12]
-    reference = f"localhost/stroke-test-{release}:{tag}"
     target = cache_home() / "containers" / f"{release}-{tag}"
     with locked(target.with_suffix(".lock")):
         if not (target / "root.tar").is_file():
             build(target, archive, release, packages)
+    return target / "root.tar"
+
+
+def image(release: str, variant: str = "") -> str:
+    """The reference of the image, with the tag of its root file system."""
+    target = root_tar(release, variant).parent
+    reference = f"localhost/stroke-test-{release}:{target.name.removeprefix(f'{release}-')}"
+    with locked(target.with_suffix(".lock")):
         if run(["podman", "image", "exists", reference], check=False).returncode != 0:
             run(["podman", "import", "--change", 'CMD ["/sbin/init"]', target / "root.tar",
                  reference])  # fmt: skip

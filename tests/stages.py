@@ -91,6 +91,7 @@ def stages() -> list[Stage]:
         ),
         python("molecule-dnf", "molecule", "test", "--scenario-name", "dnf", group="molecule-dnf"),
         pytest("oracle", "-m", "container", "tests/oracle"),
+        pytest("fleet", "-s", "-m", "container", "tests/fleet"),
         pytest("secrets", "-m", "container", "tests/secrets"),
         pytest("boot-faults", "-m", "container", "tests/boot"),
         pytest("this-machine", "-m", "container", "tests/this_machine"),

@@ -24,7 +24,7 @@ def test_the_roles_of_the_design_are_there() -> None:
         "gpu_facts", "host_profile", "preflight", "kernel", "boot_params", "boot_guard", "rocm",
         "gpu_access", "container_runtime", "model_store", "inference_server", "host_verify",
         "host_bench", "packages", "metrics", "service_watchdog", "tls_proxy",
-        "resume", "download_cache",
+        "resume", "download_cache", "host_lock", "service_drain",
     }  # fmt: skip
 
 
@@ -53,7 +53,7 @@ def test_role_can_be_undone(role: str) -> None:
 
 @CHANGERS
 def test_role_describes_what_it_wants(role: str) -> None:
-    if role in {"preflight", "packages", "resume", "download_cache"}:
+    if role in {"preflight", "packages", "resume", "download_cache", "host_lock"}:
         pytest.skip("this role leaves nothing on a host, or what others describe")
     assert (ROOT / "roles" / role / "tasks" / "manifest.yml").is_file()
 

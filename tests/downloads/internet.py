@@ -49,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.split("?")[0]
-        kind = self.server.server_address[1] - self.base
+        kind = int(self.connection.getsockname()[1]) - self.base
         (self.hub, self.registry, self.source)[kind](path)
 
     def hub(self, path: str) -> None:

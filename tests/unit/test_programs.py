@@ -11,7 +11,7 @@ import pytest
 from tests.unit.plugins import plugin
 
 ROOT = Path(__file__).parents[2]
-single_program = plugin("host_profile", "programs").single_program
+single_program = plugin("gpu_facts", "programs").single_program
 
 
 def run(text: str, tmp_path: Path, *words: str, data: str = "") -> subprocess.CompletedProcess[str]:

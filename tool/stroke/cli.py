@@ -17,6 +17,7 @@ from .cli_options import (
     PASSED,
     AfterReboot,
     Become,
+    Canary,
     Check,
     Debug,
     Diff,
@@ -26,8 +27,11 @@ from .cli_options import (
     Json,
     Keep,
     Limit,
+    MaxFailures,
     Passing,
+    Resume,
     Tags,
+    Wave,
     Yes,
 )
 from .cli_sandbox import sandbox
@@ -85,6 +89,10 @@ def provision(
         bool, typer.Option("--full", help="Run every role, also on converged hosts.")
     ] = False,
     after_reboot: AfterReboot = None,
+    canary: Canary = None,
+    wave: Wave = None,
+    max_failures: MaxFailures = None,
+    resume: Resume = False,
     as_json: Json = False,
     keep: Keep = None,
     debug: Debug = False,

@@ -77,3 +77,20 @@ Keep = Annotated[
 Debug = Annotated[
     bool, typer.Option("--debug", envvar="STROKE_DEBUG", help="Show all that ansible says.")
 ]
+Canary = Annotated[
+    str | None,
+    typer.Option("--canary", metavar="N", help="Hosts of the first wave (of several hosts: 1)."),
+]
+Wave = Annotated[
+    str | None,
+    typer.Option("--wave", metavar="N|P%", help="Hosts of every wave after it (50%)."),
+]
+MaxFailures = Annotated[
+    str | None,
+    typer.Option(
+        "--max-failures", metavar="N|P%", help="Hosts that may fail before no wave follows (0)."
+    ),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Only hosts that the last run did not finish.")
+]

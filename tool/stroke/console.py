@@ -152,9 +152,11 @@ class Console:
         return getpass.getpass(f"{question}: ")
 
     @contextmanager
-    def follow(self, title: str, *, diff: bool = False, stages: bool = True) -> Iterator[Follower]:
+    def follow(
+        self, title: str, *, diff: bool = False, stages: bool = True, expected: int = 0
+    ) -> Iterator[Follower]:
         """Show a run while it goes on; one that only looks at hosts has no stages."""
-        follower = Follower(self, title, diff=diff, stages=stages)
+        follower = Follower(self, title, diff=diff, stages=stages, expected=expected)
         if self.plain:
             yield follower
             return
@@ -172,8 +174,12 @@ class Console:
 class Follower:
     """Folds the events of one run and shows them as they come."""
 
-    def __init__(self, console: Console, title: str, *, diff: bool, stages: bool) -> None:
+    def __init__(
+        self, console: Console, title: str, *, diff: bool, stages: bool, expected: int = 0
+    ) -> None:
         self.run = Run()
+        self._wide = 0
+        self._fleet = progress.Waves(expected)
         self._console = console
         self._title = title
         self._diff = diff
@@ -187,8 +193,10 @@ class Follower:
         """Fold an event, and print a line if it is worth one."""
         self.run = fold(self.run, event)
         self._tracker.see(event)
-        wide = max((len(name) for name in self.run.hosts), default=0)
-        if line := progress.log_line(event, wide=wide):
+        self._wide = max(self._wide, len(event.host))
+        if (line := self._fleet.see(event)) and self._console.plain:
+            self._print(line)
+        if line := progress.log_line(event, wide=self._wide):
             self._print(line)
             if self._diff and (shown := _diff_of(event)):
                 self._print(views.diff_text(shown))
@@ -218,6 +226,7 @@ class Follower:
             size,
             self._note,
             stages=self._stages,
+            waves=self._fleet,
         )
 
     def _print(self, line: Text) -> None:

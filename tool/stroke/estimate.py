@@ -62,10 +62,10 @@ class Survey(Session):
     def look(self) -> tuple[Run, Exit]:
         """What the hosts are."""
         code = self.execute()
-        return self._known, code
+        return self.known, code
 
-    def _dispatch(self) -> tuple[Run, Exit]:
-        run = self._play("inspect", "Looking at the hosts")
+    def dispatch(self) -> tuple[Run, Exit]:
+        run = self.play("inspect", "Looking at the hosts")
         return run, run.exit
 
 

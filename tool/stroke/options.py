@@ -45,6 +45,10 @@ class Options:
     keep_host_names: bool = False
     junit: Path | None = None
     bench: Bench | None = None
+    canary: str | None = None
+    wave: str | None = None
+    max_failures: str | None = None
+    resume: bool = False
     passthrough: tuple[str, ...] = ()
 
     @property
@@ -67,6 +71,9 @@ class Options:
             words += ["-t", ",".join(self.tags)]
         for setting in self.extra_vars:
             words += ["-e", setting]
+        for name in ("canary", "wave", "max_failures"):
+            if same and (value := getattr(self, name)) is not None:
+                words += [f"--{name.replace('_', '-')}", value]
         if self.ask_become_pass:
             words.append("-K")
         if same and self.packages and "--packages" not in words:

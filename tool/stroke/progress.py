@@ -19,6 +19,8 @@ from .report import HostRun, Run
 
 SLOW = 30.0
 HEARTBEAT = 60.0
+# The first task of each wave, in playbooks/tasks/wave.yml.
+NEW_WAVE = "Say that no further wave is started"
 Clock = Callable[[], float]
 
 
@@ -59,6 +61,38 @@ class Tracker:
                 watch.mentioned = now
                 found.append((host, now - watch.began))
         return found
+
+
+class Waves:
+    """Which wave is at work; how many hosts have not begun."""
+
+    def __init__(self, expected: int) -> None:
+        self.expected = expected
+        self.number = 0
+        self._begins = False
+        self._seen: set[str] = set()
+
+    def see(self, event: Event) -> Text | None:
+        """Take the next event; the line that tells of a new wave, once it has a host."""
+        if event.kind == "playbook_on_task_start" and event.task == NEW_WAVE:
+            self._begins = True
+        elif self._begins and event.kind == "runner_on_start" and event.host not in self._seen:
+            self._begins, self.number = False, self.number + 1
+            if self.expected > 1:
+                return Text(f"wave {self.number} begins", style="bold")
+        if event.kind == "runner_on_start" and event.role:
+            self._seen.add(event.host)
+        return None
+
+    def said(self, run: Run) -> str:
+        """`wave 2, 5 done, 1 failed, 6 not started`, for more than one host."""
+        if self.expected < 2:
+            return ""
+        failed = sum(1 for host in run.hosts.values() if host.failure)
+        waiting = max(0, self.expected - len(self._seen))
+        parts = [f"wave {max(1, self.number)}", f"{failed} failed" if failed else "",
+                 f"{waiting} not started" if waiting else ""]  # fmt: skip
+        return ", " + ", ".join(part for part in parts if part)
 
 
 def log_line(event: Event, *, wide: int = 0) -> Text | None:
@@ -110,6 +144,7 @@ def board(
     note: str = "",
     *,
     stages: bool = True,
+    waves: Waves | None = None,
 ) -> RenderableType:
     """The live display: one line per host, the busy ones first if they do not all fit."""
     hosts = sorted(run.hosts.values(), key=lambda host: not host.task)
@@ -132,6 +167,7 @@ def board(
     if hosts:
         busy = sum(1 for host in hosts if host.task)
         counted = f"{title}: {total}" + (f", {busy} of {len(hosts)} busy" if len(hosts) > 1 else "")
+        counted += waves.said(run) if waves else ""
         parts.append(Text(f"  {counted}", style="dim"))
     if note:
         parts.append(Text(f"  {note}", style="bold yellow"))

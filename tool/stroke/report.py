@@ -11,7 +11,7 @@ from .errors import Exit, Problem, exit_of
 from .events import STAGE_OF_ROLE, Event
 
 REPLACED = ("facts", "profile", "boot", "endpoint", "space", "capture", "state", "bench",
-            "logs")  # fmt: skip
+            "logs", "lock")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,10 @@ class HostRun:
     seconds: float = 0.0
     failure: Problem | None = None
     unreachable: bool = False
+    lock: Mapping[str, Any] = field(default_factory=dict)
     applied: bool = False
     stopped: bool = False
+    not_started: bool = False
 
     @property
     def rebooted(self) -> bool:
@@ -106,6 +108,8 @@ class HostRun:
         """One word for tables and for the report."""
         if self.stopped:
             return "interrupted"
+        if self.not_started:
+            return "not started"
         match self.exit:
             case Exit.OK:
                 if self.applied:
@@ -159,13 +163,25 @@ ORDER = (
 )
 
 
+class Interrupted(Exception):
+    """The user stopped the run; carries what was known by then."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__("interrupted")
+        self.run = run
+
+
 def worst(codes: Iterable[Exit]) -> Exit:
     """Return the exit code that says most about a run in which several things happened."""
     return min(codes, key=ORDER.index, default=Exit.OK)
 
 
 def fold(run: Run, event: Event) -> Run:
-    """Return the run after one more event."""
+    """Return the run after one more event.
+
+    Its hosts are those of the run before, changed in place: with ten thousand of them a copy for
+    each event would take longer than the run.
+    """
     run = replace(run, started=run.started or event.created, ended=event.created or run.ended)
     match event.kind:
         case "playbook_on_play_start":
@@ -180,7 +196,7 @@ def fold(run: Run, event: Event) -> Run:
             return replace(run, output=(*run.output, event.text)[-400:])
     if not event.host:
         return run
-    hosts = dict(run.hosts)
+    hosts = run.hosts if isinstance(run.hosts, dict) else dict(run.hosts)
     host = hosts.get(event.host, HostRun(event.host))
     hosts[event.host] = _on_host(host, event)
     for name, data in event.published.items():

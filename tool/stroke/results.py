@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from . import plan_parts, text, views
+from . import fleet, plan_parts, text, views
 from .errors import Exit
 from .report import HostRun, Run
 
@@ -31,6 +31,8 @@ def applied(run: Run, width: int) -> RenderableType:
         parts += [_table(shown), Text()]
     for host in shown:
         parts += details(host, many=len(shown) > 1)
+    if len(shown) > 1:
+        parts.append(Text(fleet.sentence(run), style="bold"))
     return Group(*parts)
 
 
@@ -94,6 +96,8 @@ def serves(host: HostRun) -> str:
 def details(host: HostRun, *, many: bool) -> list[RenderableType]:
     """Problems, failed checks and the answer of the endpoint."""
     parts: list[RenderableType] = []
+    if host.lock.get("over"):
+        parts.append(Text(f"{host.name} was taken from {text.clean(host.lock['over'])}"))
     found = views.problems(host)
     if found and many:
         parts.append(Text(f"{host.name}:", style="bold"))

@@ -1,33 +1,24 @@
-"""What each command does: which playbooks run, what is asked, what is shown, how it ends."""
+"""One invocation of stroke: what all commands need before, around and after their playbooks."""
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import artifacts, bundle, capture, content, inventory, junit, this_machine, version
+from . import artifacts, content, fleet, inventory, this_machine, version, vetting
+from .commands import COMMANDS
 from .console import Console
 from .diagnosis import playbook_error
 from .document import document
 from .errors import Exit, Problem, StrokeError
-from .handover import handover, keys, refuse_on_command_line
+from .handover import refuse_on_command_line
 from .inventory import Inventory
 from .listener import Listener
 from .options import Options
-from .report import HostRun, Run, mark_applied, merge, stop, worst
+from .report import HostRun, Interrupted, Run, stop
 from .runner import Backend, Job, environment, executable
-from .text import count
-
-
-class Interrupted(Exception):
-    """The user stopped the run; carries what was known by then."""
-
-    def __init__(self, run: Run) -> None:
-        super().__init__("interrupted")
-        self.run = run
 
 
 @dataclass(slots=True)
@@ -39,10 +30,10 @@ class Session:
     backend: Backend
     console: Console
     kept: artifacts.LastRun = field(default_factory=artifacts.LastRun)
-    _where: Inventory = field(default=inventory.THIS_MACHINE)
-    _passwords: dict[str, str] = field(default_factory=dict, repr=False)
-    _known: Run = field(default_factory=Run)
-    _before: dict[str, Any] = field(default_factory=dict, repr=False)
+    where: Inventory = field(default=inventory.THIS_MACHINE)
+    known: Run = field(default_factory=Run)
+    before: dict[str, Any] = field(default_factory=dict, repr=False)
+    passwords: dict[str, str] = field(default_factory=dict, repr=False)
     _changing: bool = False
 
     def execute(self) -> Exit:
@@ -50,12 +41,12 @@ class Session:
         problems: tuple[Problem, ...] = ()
         try:
             self._prepare()
-            run, code = self._dispatch()
+            run, code = self.dispatch()
         except StrokeError as error:
             self.console.problem(error.problem)
-            run, code, problems = self._known, error.exit, (error.problem,)
+            run, code, problems = self.known, error.exit, (error.problem,)
         except (Interrupted, KeyboardInterrupt) as stopped:
-            run = stopped.run if isinstance(stopped, Interrupted) else self._known
+            run = stopped.run if isinstance(stopped, Interrupted) else self.known
             code = Exit.INTERRUPTED
             self._say_interrupted(run)
         report = document(
@@ -65,24 +56,9 @@ class Session:
         self.console.document(report)
         return code
 
-    def _dispatch(self) -> tuple[Run, Exit]:
-        match self.command:
-            case "provision":
-                return self._provision()
-            case "plan":
-                return self._plan()
-            case "verify":
-                return self._verify()
-            case "status":
-                return self._status()
-            case "inspect":
-                return self._inspect()
-            case "bench":
-                return self._bench()
-            case "bundle":
-                return self._bundle()
-            case _:
-                return self._remove()
+    def dispatch(self) -> tuple[Run, Exit]:
+        """Do what the command is for."""
+        return COMMANDS[self.command](self)
 
     def _prepare(self) -> None:
         refuse_on_command_line((*self.options.extra_vars, *self.options.passthrough))
@@ -91,152 +67,18 @@ class Session:
                 raise StrokeError(
                     f"no such file: -e {setting}", code="STK-106", hint="check the path after @"
                 )
-        self._where = inventory.resolve(self.options.hosts)
-        this_machine.check(self.options, local=self._where.local)
-        if self._where.local:
+        fleet.check(self.options)
+        self.options = fleet.Unfinished(self.kept.directory.parent).resume(self.options)
+        self.where = inventory.resolve(self.options.hosts)
+        this_machine.check(self.options, local=self.where.local)
+        vetting.vet(self.where, self.options.extra_vars)
+        if self.where.local:
             self.console.say("No HOSTS given: this machine.")
-        self._passwords = self._ask_passwords()
-        self._before = self.kept.before() if self.command == "bundle" else {}
+        self.passwords = self._ask_passwords()
+        self.before = self.kept.before() if self.command == "bundle" else {}
         self.kept.start()
 
-    def _provision(self) -> tuple[Run, Exit]:
-        plan = self._known = self._play("plan", "Looking at the hosts", read_only=True)
-        wanted = [
-            host.name
-            for host in plan.hosts.values()
-            if host.exit is Exit.OK and (host.changes or self.options.full)
-        ]
-        if not wanted:
-            self.console.plan(plan, diff=False, result=True)
-            return plan, plan.exit
-        self.console.plan(plan, diff=self.options.diff, result=False)
-        if not self.options.check:
-            more = ", and reboot it if needed" if self.options.after_reboot == "continue" else ""
-            self._confirm(f"Apply to {count(len(wanted), 'host')}{more}?")
-        title = "Checking" if self.options.check else "Provisioning"
-        with handover() as made:
-            extra = (json.dumps({"stroke_handover": os.fspath(made)}),)
-            try:
-                applied = self._play("site", title, limit=tuple(wanted), extra=extra)
-            except Interrupted as stopped:
-                self.console.keys(keys(made))
-                raise Interrupted(merge(plan, stopped.run)) from None
-            run = merge(plan, applied)
-            waits = self._where.local and this_machine.waits_for_reboot(run)
-            if not waits:
-                self.console.applied(run)
-            self.console.keys(keys(made))
-        if waits:
-            return self._reboot_here(run)
-        if run.exit is Exit.OK and not self.options.check:
-            self.console.hint("Prove it again at any time:", self.options.again("verify"))
-        return run, run.exit
-
-    def _reboot_here(self, run: Run) -> tuple[Run, Exit]:
-        """Reboot the machine that this very run is on; what is left is done after it."""
-        going_on = self.options.after_reboot == "continue"
-        now = "This machine has to reboot. Now?"
-        can_ask = self.console.can_ask and not self.options.yes
-        if not going_on and not (can_ask and self.console.confirm(now)):
-            self.console.applied(run)
-            self.console.hint("Reboot it, then go on:", self.options.again("provision", same=True))
-            return run, run.exit
-        extra = json.dumps(this_machine.variables(self.options, os.environ))
-        prepared = self._play("resume", "Preparing the reboot", extra=(extra,))
-        if prepared.exit is not Exit.OK:
-            return merge(run, prepared), prepared.exit
-        self.console.say("This machine reboots in a few seconds.")
-        if going_on:
-            self.console.say("It goes on by itself, as root; the next login tells the outcome.")
-        else:
-            self.console.hint("Then go on:", self.options.again("provision", same=True))
-        return this_machine.rebooting(run), Exit.OK
-
-    def _plan(self) -> tuple[Run, Exit]:
-        run = self._play("plan", "Looking at the hosts", read_only=True)
-        self.console.plan(run, diff=self.options.diff, result=True)
-        changing = any(host.status == "changes" for host in run.hosts.values())
-        if changing:
-            self.console.hint(
-                "Nothing was changed. To apply:", self.options.again("provision", same=True)
-            )
-        if self.options.detailed_exitcode and changing:
-            return run, worst([run.exit, Exit.CHANGES])
-        return run, run.exit
-
-    def _verify(self) -> tuple[Run, Exit]:
-        file = self.options.junit
-        if file:
-            junit.check(file)
-        run = self._play("verify", "Verifying")
-        self.console.verified(run)
-        if file:
-            junit.write(run, file)
-        return run, run.exit
-
-    def _status(self) -> tuple[Run, Exit]:
-        from .status import exit_of
-
-        run = self._play("status", "Looking at the hosts")
-        self.console.status(run)
-        drifted = any(host.status == "changes" for host in run.hosts.values())
-        if drifted:
-            self.console.hint("What differs from the plan:", self.options.again("plan"))
-        more = [Exit.CHANGES] if drifted and self.options.detailed_exitcode else []
-        return run, worst([run.exit, *exit_of(run), *more])
-
-    def _inspect(self) -> tuple[Run, Exit]:
-        file = self.options.capture
-        run = self._play("inspect", "Inspecting", tags=("all", "capture") if file else ())
-        self.console.inspected(run)
-        if file:
-            self.console.captured(file, capture.write(run, file))
-        return run, run.exit
-
-    def _bundle(self) -> tuple[Run, Exit]:
-        target = bundle.target(self.options.output)
-        keep = self.options.keep_host_names
-        extra = (json.dumps({"gpu_facts_keep_host_names": True}),) if keep else ()
-        run = self._play("bundle", "Collecting", extra=extra)
-        secrets = (*bundle.secrets_of(os.environ), *self._passwords.values())
-        written = bundle.write(run, target, self._before, secrets=secrets, keep=keep)
-        self.console.bundled(target, written)
-        without = [host.exit for host in run.hosts.values() if host.name not in written]
-        return run, worst(without)
-
-    def _bench(self) -> tuple[Run, Exit]:
-        from . import bench, bench_view
-        from .bench_settings import Settings
-
-        settings = self.options.bench or Settings()
-        if settings.report:
-            from .bench_chart import require
-
-            require()
-        run, documents = bench.finish(self._play("bench", "Measuring"), settings)
-        self._known = run
-        self.console.result(bench_view.measured(run))
-        for path in bench.reports(documents, settings.report) if settings.report else ():
-            self.console.say(f"Written: {path}")
-        return run, run.exit
-
-    def _remove(self) -> tuple[Run, Exit]:
-        names = self._names(self.options.limit)
-        if not names:
-            inventory.require_hosts(self._where, self._names(()), self.options.limit)
-        if not self.options.check:
-            what = "and the packages it installed " if self.options.packages else ""
-            self._confirm(f"Remove stroke {what}from {_few(names)}?")
-        run = mark_applied(self._play("remove", "Removing"))
-        self.console.removed(run)
-        kept = any(host.packages for host in run.hosts.values())
-        if kept and not self.options.packages and run.exit is Exit.OK:
-            self.console.hint(
-                "To remove the packages too:", self.options.again("remove --packages")
-            )
-        return run, run.exit
-
-    def _play(
+    def play(
         self,
         playbook: str,
         title: str,
@@ -245,6 +87,7 @@ class Session:
         tags: tuple[str, ...] = (),
         extra: tuple[str, ...] = (),
         read_only: bool = False,
+        expected: tuple[str, ...] = (),
     ) -> Run:
         """Run one playbook to its end, or say why it did not run."""
         options = self.options
@@ -258,9 +101,9 @@ class Session:
         self._changing = playbook in ("site", "remove") and not options.check
         job = Job(
             playbook=content.playbook(playbook),
-            inventory=self._where.sources,
-            local=self._where.local,
-            gentle=self._where.local and self._changing,
+            inventory=self.where.sources,
+            local=self.where.local,
+            gentle=self.where.local and self._changing,
             limit=limit or options.limit,
             tags=() if read_only else tags or options.tags,
             check=options.check and not read_only,
@@ -269,17 +112,19 @@ class Session:
             forks=options.forks,
             flags=options.flags,
             passthrough=options.passthrough,
-            passwords=self._passwords,
+            passwords=self.passwords,
             keep=options.keep,
         )
         stages = playbook == "site"
-        with self.console.follow(title, diff=options.diff, stages=stages) as follower:
+        with self.console.follow(
+            title, diff=options.diff, stages=stages, expected=len(expected)
+        ) as follower:
             listener = Listener(follower, self.kept, gentle=job.gentle)
             outcome = self.backend.run(job, listener)
         run = follower.run
         if read_only and options.tags:
             run = _only(run, options.tags)
-        self._known = run
+        self.known = run
         if outcome.interrupted:
             raise Interrupted(stop(run))
         if outcome.broken:
@@ -292,17 +137,17 @@ class Session:
 
     def _explain_silence(self, job: Job, run: Run) -> None:
         """No task ran on any host: let ansible say what it thinks of the inventory."""
-        everything = self._names(())
-        inventory.require_hosts(self._where, everything, ())
-        if self.options.limit and not self._names(self.options.limit):
-            inventory.require_hosts(self._where, everything, self.options.limit)
+        everything = self.names(())
+        inventory.require_hosts(self.where, everything, ())
+        if self.options.limit and not self.names(self.options.limit):
+            inventory.require_hosts(self.where, everything, self.options.limit)
         raise playbook_error(run.output, 0)
 
-    def _names(self, limit: tuple[str, ...]) -> tuple[str, ...]:
-        env = environment(Job(Path(), self._where.sources), os.environ)
-        return inventory.names(self._where, executable("ansible-inventory"), env, limit)
+    def names(self, limit: tuple[str, ...]) -> tuple[str, ...]:
+        env = environment(Job(Path(), self.where.sources), os.environ)
+        return inventory.names(self.where, executable("ansible-inventory"), env, limit)
 
-    def _confirm(self, question: str) -> None:
+    def confirm(self, question: str) -> None:
         if self.options.yes:
             return
         again = self.options.again(self.command, same=True)
@@ -334,7 +179,7 @@ class Session:
         self.console.say("Interrupted.")
         for host in stopped:
             self.console.say(f"  {_where_was(host)}")
-        if any(host.task for host in stopped) and not self._where.local:
+        if any(host.task for host in stopped) and not self.where.local:
             self.console.say("Package work that had begun on a host finishes there by itself.")
         self.console.hint("The next run continues:", self.options.again(self.command, same=True))
 
@@ -350,11 +195,6 @@ def _where_was(host: HostRun) -> str:
         return f"{host.name} was between two steps"
     role = f"{host.role}: " if host.role else ""
     return f"{host.name} was in “{role}{host.task}”"
-
-
-def _few(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:4])
-    return shown if len(names) <= 4 else f"{shown} and {count(len(names) - 4, 'more host')}"
 
 
 def _only(run: Run, tags: tuple[str, ...]) -> Run:

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from . import text, views
+from . import alike, text, views
 from .errors import Exit
 from .report import HostRun, Run
 
@@ -46,6 +46,9 @@ def status(run: Run, width: int) -> RenderableType:
         found = list(_findings(host))
         if found:
             parts += [Text(), *found]
+    if odd := alike.odd(run):
+        parts += [Text(), Text("not alike", style="bold")]
+        parts += [Text(f"  {text.clean(one.sentence())}", style="yellow") for one in odd]
     return Group(*parts, Text(), Text(summary(hosts), style="bold"))
 
 
@@ -172,9 +175,24 @@ def _findings(host: HostRun) -> Iterator[RenderableType]:
         roles = ", ".join(dict.fromkeys(change.role for change in host.changes))
         number = text.count(len(host.changes), "difference")
         lines.append(Text(f"drift: {number} from the plan, in {roles}"))
+    lines = [*_fleet(host), *lines]
     if lines or problems:
         yield Text(host.name, style="bold")
         yield from (Padding(part, (0, 0, 0, 2)) for part in (*lines, *problems))
+
+
+def _fleet(host: HostRun) -> Iterator[Text]:
+    """Who changes the host now, and whether its load balancer was told to leave it out."""
+    held = host.state.get("lock")
+    if isinstance(held, Mapping):
+        who = f"{held.get('user') or 'somebody'}@{held.get('controller') or 'unknown'}"
+        line = Text(f"locked by {text.clean(who)}, run {text.clean(held.get('run', ''))}", "yellow")
+        line.append(f", for {ago(held.get('taken_seconds'))}")
+        line.append(f", last sign {ago(held.get('silent_seconds'))} ago")
+        line.append("" if held.get("connected") else ", not connected")
+        yield line
+    if host.state.get("drained"):
+        yield Text("drained: it is out of its load balancer", style="yellow")
 
 
 def _about(host: HostRun, service: Mapping[str, Any]) -> Iterator[Text]:

@@ -41,6 +41,7 @@ STATUS_STYLE = {
     "works with warnings": "yellow",
     "warning": "yellow",
     "interrupted": "yellow",
+    "not started": "yellow",
 }
 NAMELESS = ("user", "image")  # names of these kinds do not say what they are
 STAGE_TITLE = {

@@ -21,8 +21,38 @@ def facts_summary(facts: Json) -> Json:
     }
 
 
+# Arguments that name a host's own disks, addresses or state: never alike.
+OWN = ("BOOT_IMAGE", "initrd", "root", "resume", "resume_offset", "ip", "cryptdevice", "hostname",
+       "systemd.machine_id", "zfs", "boot")  # fmt: skip
+OWN_FAMILIES = ("rd.luks", "rd.lvm", "rd.md", "stroke.")
+
+
+def alike_values(facts: Json, profile: Json, groups: list[str]) -> Json:
+    """What hosts of the same groups and GPU should have in common, and who has the host now."""
+    packages = facts["packages"]
+
+    def version(name: str | None) -> str | None:
+        found = packages.get(name) if name else None
+        return f"{name} {found['version']}" if found and found.get("version") else None
+
+    keys = [(word, word.partition("=")[0]) for word in facts["kernel"]["args"]]
+    tools = (profile.get("rocm") or {}).get("packages") or [{}]
+    return {
+        "groups": sorted(groups),
+        "arguments": [
+            word for word, key in keys if key not in OWN and not key.startswith(OWN_FAMILIES)
+        ],
+        "versions": {
+            "firmware": version((profile.get("firmware") or {}).get("package")),
+            "rocm": version(tools[0].get("name") if isinstance(tools[0], dict) else None),
+        },
+        "lock": (facts["state"].get("lock") or {}).get("held"),
+        "drained": "/var/lib/stroke/drained" in (facts.get("seen") or {}).get("paths", {}),
+    }
+
+
 class FilterModule:
     """Registers the filters with Ansible."""
 
     def filters(self) -> Json:
-        return {"facts_summary": facts_summary}
+        return {"facts_summary": facts_summary, "alike_values": alike_values}

@@ -22,6 +22,7 @@ ROLES = (
     "service_watchdog",
     "tls_proxy",
     "host_verify",
+    "service_drain",
 )
 REBOOTING = {"kernel", "boot_params"}
 

@@ -6,6 +6,7 @@ The allowed names and types are the roles' own argument specifications, so nothi
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,13 @@ Json = dict[str, Any]
 # libyaml where it is there: ten times as fast, and as safe.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+# What ends up in the command line of ssh. An address may name its interface (fe80::1%eth0).
+CONNECTION = {
+    "inventory_hostname": re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:-]{0,252}"),
+    "ansible_host": re.compile(r"[A-Za-z0-9_:\[][A-Za-z0-9._:%\[\]-]{0,252}"),
+    "ansible_user": re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+\\-]{0,252}[$]?"),
+    "ansible_port": re.compile(r"[0-9]{1,5}"),
+}
 # Prefixes that other people's inventories may well use for things of their own: a name that stroke
 # does not know is reported there only when it looks like a misspelling of one that it knows.
 SHARED_PREFIXES = ("kernel_", "packages_", "preflight_")
@@ -36,6 +44,22 @@ def _specifications(roles_directory: str) -> tuple[Json, list[str]]:
     return options, prefixes
 
 
+def hostile(variables: Mapping[str, Any]) -> str:
+    """Why a host must not be connected to: its name or address is an argument of ssh."""
+    name = str(variables.get("inventory_hostname", "host"))
+    for key, accepted in CONNECTION.items():
+        value = variables.get(key)
+        if value is not None and not accepted.fullmatch(str(value)):
+            what = (
+                f"the name {str(value)[:80]!r}"
+                if key == "inventory_hostname"
+                else (f"{key} of {name[:80]!r} is {str(value)[:80]!r}, which")
+            )
+            return (f"STK-642: {what} is not accepted. Hint: use letters, digits and . _ - : only, "
+                    "and begin with a letter or digit")  # fmt: skip
+    return ""
+
+
 def _plain(option: Json) -> Json:
     """An option as the validator takes it: without documentation, defaults and obligations."""
     kept: Json = {key: option[key] for key in ("type", "choices", "elements") if key in option}
@@ -49,6 +73,8 @@ def _plain(option: Json) -> Json:
 
 def check_settings(variables: Mapping[str, Any], roles_directory: str, ignore: list[str]) -> Json:
     """`settings` (name → checked value) and `problems` of one host's variables."""
+    if refused := hostile(variables):
+        raise ValueError(refused)
     options, prefixes = _specifications(roles_directory)
     settings: Json = {}
     problems: list[Json] = []

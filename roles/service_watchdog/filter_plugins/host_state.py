@@ -106,6 +106,7 @@ def _service(service: Json, seen: Json) -> Json:
         "model": next(iter(seen.get("serves") or []), None),
         "wanted_model": model or None,
         "image": container.get("image"),
+        "image_id": container.get("image_id"),
         "container_health": container.get("health"),
         "for_seconds": history.get("age_seconds"),
         "starts": history.get("starts"),

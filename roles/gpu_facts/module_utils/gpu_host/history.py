@@ -77,6 +77,7 @@ def _container(host: Host, name: str, runtime: str, user: str | None) -> Json | 
     health = state.get("Health") or state.get("Healthcheck") or {}
     return {
         "image": found.get("ImageName") or (found.get("Config") or {}).get("Image"),
+        "image_id": found.get("Image"),
         "exit_code": state.get("ExitCode"),
         "oom_killed": state.get("OOMKilled"),
         "health": health.get("Status"),

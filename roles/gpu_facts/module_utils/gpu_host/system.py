@@ -10,7 +10,7 @@ import stat
 from pathlib import PurePosixPath
 from typing import Any
 
-from . import packages
+from . import lock, packages
 from .files import Host, kernel_arguments, records
 
 DMI = "/sys/class/dmi/id"
@@ -201,7 +201,7 @@ def boot_transaction(host: Host) -> dict[str, Any] | None:
 
 
 def state(host: Host) -> dict[str, Any]:
-    """What the roles wrote down: package versions of before, and the last boot transaction."""
+    """What stroke wrote down here: versions of before, the boot transaction, who has the host."""
     before: dict[str, Any] = {}
     for name in host.names(STATE):
         if not name.endswith(".json"):
@@ -215,4 +215,8 @@ def state(host: Host) -> dict[str, Any]:
             before[name[: -len(".json")]] = value
         else:
             host.cannot(f"{STATE}/{name}", "not a JSON object")
-    return {"packages": before, "boot": boot_transaction(host)}
+    return {
+        "packages": before,
+        "boot": boot_transaction(host),
+        "lock": lock.look(host.root),
+    }

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from .schema_check import problems
+from .yaml_size import too_large
 
 Json = dict[str, Any]
 
@@ -34,7 +35,10 @@ UNREADABLE = (OSError, ValueError, yaml.YAMLError, TypeError, KeyError, Recursio
 SITE = "site"
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, *, measured: bool = False) -> Any:
+    """What a file says; one that is not ours is measured before anything expands it."""
+    if measured and (reason := too_large(path.read_text(encoding="utf-8"))):
+        raise ValueError(f"{path.name} is not read: {reason}")
     # Its loader is one of the safe ones, made of C where there is one.
     return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  # nosec B506
 
@@ -248,7 +252,7 @@ def with_site(catalog: Json, schema: Json, directory: Path) -> Json:
         found.append(trouble)
     for path in files:
         try:
-            part = _read(path)
+            part = _read(path, measured=True)
             if part is None:
                 continue
             if not isinstance(part, dict):
