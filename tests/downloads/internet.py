@@ -121,8 +121,9 @@ def main() -> None:
         folder = Path(sys.argv[3])
         Handler.manifest = (folder / "manifest.json").read_bytes()
         Handler.files |= {path.name: path.read_bytes() for path in folder.glob("sha256:*")}
-    for port in range(Handler.base, Handler.base + 3):
-        server = ThreadingHTTPServer((Handler.address, port), Handler)
+    ports = range(Handler.base, Handler.base + 3)
+    # All of them listen before the first answers.
+    for server in [ThreadingHTTPServer((Handler.address, port), Handler) for port in ports]:
         threading.Thread(target=server.serve_forever).start()
 
 
