@@ -46,7 +46,7 @@ def test_a_difference_is_said_once_though_the_hosts_share_two_groups() -> None:
 
 
 def test_every_aspect_is_compared() -> None:
-    usual: dict[str, Any] = {"firmware": "MES 0x86", "rocm": "7.14.1", 
+    usual: dict[str, Any] = {"firmware": "MES 0x86", "rocm": "7.14.1",
              "arguments": ["quiet", "iommu=pt"],
              "services": [{"image_id": "1" * 64}]}  # fmt: skip
     other: dict[str, Any] = {"firmware": "MES 0x83", "rocm": "7.2.4", "arguments": ["quiet"],

@@ -104,6 +104,19 @@ def test_health_is_one_word_and_a_reason(one: Json, health: str, why: str) -> No
     assert why in service["why"] if why else service["why"] == ""
 
 
+def test_an_image_by_its_id_is_told_by_its_name() -> None:
+    one = {"exists": True, "active": True, "history": {"container": {"image": "sha256:ab"}}}
+    for known, wanted in (
+        ({"images": {"x@sha256:cd": "sha256:ab", "x:1": "sha256:ab"}}, "x:1"),
+        ({"images": None, "stores": {"docker": {"y:2": "sha256:ab"}, "podman:u": None}}, "y:2"),
+        ({}, "sha256:ab"),
+    ):
+        found = words.host_state(
+            {"seen": {"units": {"box.service": one}, **known}}, {}, [{"name": "box"}]
+        )
+        assert found["services"][0]["image"] == wanted
+
+
 def test_firmware_and_memory_are_those_of_the_gpu() -> None:
     gpu = {"gfx": "gfx1151", "mes_version": 0x86, "gtt_bytes": 2**36}
     found = words.host_state(
@@ -135,20 +148,6 @@ def test_each_host_has_one_line_of_the_width_that_is_there(number: int, width: i
     assert lines[-1].startswith(f"{number} host") and "serving" in lines[-1]
     assert len(lines) == number + 3
     assert ("FIRMWARE" in lines[0]) is (width >= 130)
-
-
-@pytest.mark.parametrize(
-    ("runs", "wanted", "told"),
-    [
-        ("sha256:6b0b177f9f35dfcf", "example.org/vllm:1", "example.org/vllm:1"),
-        ("sha256:6b0b177f9f35dfcf", None, "sha256:6b0b177f9f35"),
-        ("example.org/vllm:2", "example.org/vllm:1", "example.org/vllm:2"),
-        (None, None, "-"),
-    ],
-)
-def test_an_image_is_told_by_its_name(runs: str | None, wanted: str | None, told: str) -> None:
-    run = HostRun("box1", profile={"engine": {"image": wanted}})
-    assert status._image(run, {"image": runs} if runs else {}) == told
 
 
 def test_what_went_wrong_is_told_below_with_its_evidence() -> None:

@@ -89,11 +89,8 @@ def _model(host: HostRun, service: Mapping[str, Any]) -> str:
 
 
 def _image(host: HostRun, service: Mapping[str, Any]) -> str:
-    """By name: a container that was made from an image's id knows no other."""
-    found = str(service.get("image") or "")
-    if not found or found.startswith("sha256:"):
-        found = (host.profile.get("engine") or {}).get("image") or found[:19]
-    return text.clean(found or "-")
+    engine = host.profile.get("engine") or {}
+    return text.clean(service.get("image") or engine.get("image") or "-")
 
 
 def _gtt(host: HostRun, service: Mapping[str, Any]) -> str:

@@ -92,7 +92,15 @@ def _health(seen: Json, history: Json, model: str) -> tuple[str, str]:
     return "serving", ""
 
 
-def _service(service: Json, seen: Json) -> Json:
+def _reference(image: str | None, found: Json) -> str | None:
+    """An image in a name that people know: a unit may have it by its id."""
+    tables = [found.get("images") or {}, *(found.get("stores") or {}).values()]
+    known = (name for table in tables for name, number in (table or {}).items()
+             if number == image and "@" not in name)  # fmt: skip
+    return next(known, image)
+
+
+def _service(service: Json, seen: Json, found: Json) -> Json:
     history = seen.get("history") or {}
     model = str(service.get("served_model_name") or service.get("model") or "")
     health, why = _health(seen, history, model)
@@ -105,7 +113,7 @@ def _service(service: Json, seen: Json) -> Json:
         "why": why,
         "model": next(iter(seen.get("serves") or []), None),
         "wanted_model": model or None,
-        "image": container.get("image"),
+        "image": _reference(container.get("image"), found),
         "image_id": container.get("image_id"),
         "container_health": container.get("health"),
         "for_seconds": history.get("age_seconds"),
@@ -130,7 +138,8 @@ def _service(service: Json, seen: Json) -> Json:
 
 def host_state(facts: Json, profile: Json, services: list[Json]) -> Json:
     """Values of one host: since when it is up, what it computes with, and each of its services."""
-    units = (facts.get("seen") or {}).get("units") or {}
+    found = facts.get("seen") or {}
+    units = found.get("units") or {}
     gpus = facts.get("gpus") or []
     gpu: Json = next((one for one in gpus if one.get("gfx") == profile.get("gfx")), {})
     mes = gpu.get("mes_version") or (facts.get("firmware") or {}).get("loaded", {}).get("mes")
@@ -149,7 +158,7 @@ def host_state(facts: Json, profile: Json, services: list[Json]) -> Json:
         "gtt_limit_bytes": int(pages) * int(size) if pages else None,
         "rocm": engine.get("image_rocm"),
         "boot": (facts.get("state") or {}).get("boot"),
-        "services": [_service(one, look) for one, look in zip(services, looks, strict=True)],
+        "services": [_service(one, look, found) for one, look in zip(services, looks, strict=True)],
     }
 
 
