@@ -49,12 +49,16 @@ def test_services_have_bounds_or_say_why_not(path: Path) -> None:
 
 
 def test_only_plays_become_root_and_tasks_only_step_back() -> None:
-    """A task that becomes another user, or root once more, hides where the privilege is."""
+    """A task that becomes another user, or root once more, hides where the privilege is.
+
+    A hook of the operator's runs as root on the host, and as the operator on the controller.
+    """
+    either = "{{ service_drain_on == 'host' }}"
     wrong = [
         str(task)
         for task in tasks()
         if "hosts" not in task.body
-        and (task.body.get("become", False) is not False or "become_user" in task.body)
+        and (task.body.get("become", False) not in (False, either) or "become_user" in task.body)
     ]
     assert wrong == []
 
@@ -86,11 +90,20 @@ def test_a_playbook_that_reads_uses_no_role_that_changes(path: Path) -> None:
         for task in tasks()
         if task.path == path or task.path.parent == ROOT / "playbooks" / "tasks"
         for body in [task.body.get("ansible.builtin.import_role")]
-        if body and task.path.stem not in ("remove_packages", "choose")
+        if body and task.path.stem not in ("remove_packages", "choose", "lock", "unlock")
     ]
     describing = ("manifest", "key", "plan", "compose")  # the last writes on the controller
     changing = [body for body in bodies if body.get("tasks_from") not in describing]
     assert [body for body in changing if body["name"] not in readers] == []
+
+
+def test_only_playbooks_that_change_take_the_lock() -> None:
+    asking = [path.stem for path in PLAYBOOKS if "stroke_locks: true" in path.read_text()]
+    assert set(asking) == {"site"}
+    (include,) = [
+        task for task in tasks() if task.body.get("ansible.builtin.include_tasks") == "lock.yml"
+    ]
+    assert include.body["when"].startswith("stroke_locks | default(false) and ")
 
 
 def started(tree: ast.AST) -> list[str]:
