@@ -37,7 +37,6 @@ _services = _part("services")
 _words = _part("words")
 
 systemd_word = _words.systemd_word
-loopback_url = _services.loopback_url
 model_directory_name = _container.model_directory_name
 service_identity = _host.service_identity
 
