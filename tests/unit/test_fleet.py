@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from stroke import fleet, progress
+from stroke.errors import StrokeError
 from stroke.events import Event
 from stroke.options import Options
 from stroke.report import HostRun, Run
@@ -132,7 +133,7 @@ def test_a_finished_run_leaves_nothing_to_resume(tmp_path: Path) -> None:
 def test_resume_is_for_the_same_inventory(tmp_path: Path) -> None:
     kept = fleet.Unfinished(tmp_path)
     kept.write(["box1"], fleet.sources(("mine.ini",)))
-    with pytest.raises(fleet.StrokeError, match="the unfinished run was on"):
+    with pytest.raises(StrokeError, match="the unfinished run was on"):
         kept.resume(Options(hosts=("other.ini",), resume=True))
 
 

@@ -35,11 +35,12 @@ class Host:
         (self.root / "proc/uptime").write_text(f"{uptime} 1.0\n")
 
     def ask(self, state: str, run: str, name: str = "box1", **more: Any) -> Json:
-        params = {"state": state, "name": name, "dead": [], "seen": None, "force": False,
+        params: Json = {"state": state, "name": name, "dead": [], "seen": None, "force": False,
                   "stale_seconds": 2 * HOUR, "reboot_seconds": HOUR // 2,
                   "owner": {"run": run, "user": "alice", "controller": "desk",
                             "pid": "7"}}  # fmt: skip
-        return host_lock.work(self.root, {**params, **more})
+        done: Json = host_lock.work(self.root, {**params, **more})
+        return done
 
     @property
     def file(self) -> Path:

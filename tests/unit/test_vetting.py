@@ -87,7 +87,8 @@ def test_a_bomb_in_the_catalogue_of_a_site_is_a_refusal(tmp_path: Path) -> None:
 
 
 NAMES = ["-oProxyCommand=id", "--help", ".", "a b", "a;b", "a\nb", "$(id)", "`id`",
-         "a'b", 'a"b', "b\u043ex", "box\u202e", "{{ 1 }}", "a/b", "../x", "", "x" * 300]  # fmt: skip
+         "a'b", 'a"b', "b\u043ex", "box\u202e", "{{ 1 }}", "a/b", "../x", "",
+         "x" * 300]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)

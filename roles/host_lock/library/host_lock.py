@@ -148,7 +148,7 @@ def _gone(held: Json | None, params: Json) -> str:
         return "host_lock_break was set"
     if held["run"] in params["dead"]:
         return "its run has ended on the controller"
-    return lock.gone(held, params["stale_seconds"], params["reboot_seconds"])
+    return str(lock.gone(held, params["stale_seconds"], params["reboot_seconds"]))
 
 
 def _content(root: Path, mine: Json, names: list[str], held: Json | None) -> Json:
