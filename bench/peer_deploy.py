@@ -37,9 +37,7 @@ def ask(command: str) -> str:
 
 
 packages = [
-    item["name"]
-    for item in ITEMS
-    if item["kind"] == "package" and item.get("state") != "absent"
+    item["name"] for item in ITEMS if item["kind"] == "package" and item.get("state") != "absent"
 ]
 apt.packages(packages=packages, present=True, update=False)
 for one in ITEMS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,32 @@ KEYS = ["iommu"]
 
 # On a host Ansible ships the role's helpers as ansible.module_utils.boot_config.
 ansible.module_utils.__path__.append(str(HELPERS))
+
+import boot_args  # noqa: E402
+from ansible.module_utils.boot_config import files  # noqa: E402
+
+MID = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+FEDORA = "6.17.12-300.fc43.x86_64"
+OLDER = "6.17.1-300.fc43.x86_64"
+DEBIAN = "6.12.107+deb13-amd64"
+RECORD = f"{STATE}/originals.json".lstrip("/")
+# What changes on each layout, besides the record.
+EDITED = {
+    "boot-bls-fedora": {
+        "etc/kernel/cmdline", "etc/default/grub",
+        f"boot/loader/entries/{MID}-{FEDORA}.conf", f"boot/loader/entries/{MID}-{OLDER}.conf",
+    },
+    "boot-bls-rhel": {
+        "etc/default/grub", f"boot/loader/entries/{MID}-5.14.0-570.49.1.el9_6.x86_64.conf",
+    },
+    "boot-bls-kernelopts": {"etc/default/grub", "boot/efi/EFI/almalinux/grubenv"},
+    "boot-systemd-debian": {
+        "etc/kernel/cmdline", f"boot/efi/loader/entries/{MID}-{DEBIAN}.conf",
+    },
+    "boot-systemd-fedora": {
+        "etc/kernel/cmdline", f"boot/loader/entries/{MID}-{FEDORA}+3-0.conf",
+    },
+}  # fmt: skip
 
 
 def host(name: str, target: Path) -> Path:
@@ -68,3 +95,13 @@ def run_module(root: Path, **given: Any) -> dict[str, Any]:
     assert done.stdout.strip(), done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
     return result
+
+
+def run(root: Path, *, check: bool = False, **given: Any) -> dict[str, Any]:
+    told: dict[str, Any] = boot_args.work(files.Host(root), params(root, **given), check)
+    return told
+
+
+def options(root: Path, path: str) -> str:
+    (line,) = re.findall(r"^options\s+(.*)$", (root / path).read_text(), re.MULTILINE)
+    return str(line)

@@ -96,3 +96,27 @@ def test_a_damaged_verdict_is_found_out_again(tmp_path: Path, trial: Trial) -> N
     (tmp_path / "cache/stroke").mkdir(parents=True)
     (tmp_path / "cache/stroke/kvm.json").write_text("{")
     assert choose_accelerator("auto", trial, lambda sentence: None) == "kvm"
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "wanted"),
+    [
+        ("7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)", "tcg", 1),
+        ("8.0.5", "tcg", 1),
+        ("8.1.0", "tcg", 2),
+        ("10.0.2 (Debian 1:10.0.2+ds-2)", "tcg", 2),
+        ("7.2.22", "kvm", 2),
+        ("of another kind", "tcg", 1),
+    ],
+)
+def test_an_old_emulation_gets_the_one_processor_that_is_sound(
+    version: str, kind: str, wanted: int, tmp_path: Path, trial: Trial
+) -> None:
+    qemu(tmp_path, f"#!/bin/sh\necho 'QEMU emulator version {version}'\n")
+    assert accel.processors(kind) == wanted
+
+
+def test_processors_need_qemu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accel, "which", lambda name: None)
+    with pytest.raises(StrokeError, match="qemu-system-x86_64"):
+        accel.processors("tcg")

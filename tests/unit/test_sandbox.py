@@ -21,6 +21,8 @@ from stroke.tiny_model import TinyModel
 
 QEMU = f"""#!{sys.executable}
 import pathlib, sys, time
+if "--version" in sys.argv:
+    sys.exit(print("QEMU emulator version 7.2.22"))
 pathlib.Path(__file__).with_name("qemu.arguments").write_text("\\n".join(sys.argv[1:]))
 time.sleep(300)
 """
@@ -230,6 +232,7 @@ def test_a_guest_with_systemd_boot_starts_by_uefi(
         while not (said.exists() and said.read_text()) and time.monotonic() < deadline:
             time.sleep(0.05)
         words = said.read_text().split()
+        assert words[words.index("-smp") + 1] == "1"  # this QEMU emulates no more without a fault
         assert f"if=pflash,unit=1,format=raw,file={box.directory}/uefi-variables.fd" in words
         assert laid == [True]
     finally:

@@ -276,14 +276,10 @@ def test_a_bundle_holds_no_secret_and_is_for_root_only(tmp_path: Path) -> None:
     assert "usb" not in (bundle / "kernel.txt").read_text()
 
 
-def test_a_log_is_cut_at_its_beginning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_log_is_cut_at_its_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence, "FILE", 1000)
     host: Any = Mute("old\n" * evidence.FILE + "amdgpu: newest\n", {})
-    bundle = evidence.keep(
-        config(evidence_path=str(tmp_path)), verdict.fresh("b"), {}, host, 0.0
-    )
+    bundle = evidence.keep(config(evidence_path=str(tmp_path)), verdict.fresh("b"), {}, host, 0.0)
     data = (bundle / "journal.txt").read_bytes()
     assert len(data) == evidence.FILE and data.endswith(b"amdgpu: newest\n")
 

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from stroke.errors import StrokeError
-from stroke.machine import Hardware, spawn, tail, watch
+from stroke.machine import QEMU, Hardware, spawn, tail, watch
 from stroke.paths import cache_home
+from stroke.process import missing_tools, which
 
 _SECONDS = 30.0
 _DEVICE = Path("/dev/kvm")
 _TROUBLE = re.compile(r"kvm", re.IGNORECASE)
+# Before this version an emulated guest with several processors dies once in a while by
+# "Oops: int3": https://bugzilla.redhat.com/show_bug.cgi?id=2216496
+_SOUND_EMULATION = (8, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,22 @@ def choose_accelerator(wanted: str, trial: Trial, progress: Callable[[str], None
     name = "Using KVM" if verdict == "kvm" else "Emulating the processor (TCG), ten times slower"
     progress(f"{name}: {reason}")
     return verdict
+
+
+def processors(accel: str) -> int:
+    """How many processors a guest gets that nobody has chosen them for."""
+    return 2 if accel == "kvm" or _qemu_version() >= _SOUND_EMULATION else 1
+
+
+def _qemu_version() -> tuple[int, ...]:
+    """Major and minor; an old one where QEMU does not say them."""
+    program = which(QEMU)
+    if program is None:
+        raise missing_tools([QEMU])
+    told = subprocess.run([program, "--version"], capture_output=True, text=True, check=False,
+                          stdin=subprocess.DEVNULL, timeout=_SECONDS)  # fmt: skip
+    found = re.search(r"version (\d+)\.(\d+)", told.stdout)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def _verdict(trial: Trial, progress: Callable[[str], None]) -> tuple[str, str]:

@@ -24,7 +24,14 @@ def up(
     name: Name = "stroke-sandbox",
     release: Annotated[str, typer.Option(help="Debian release of the guest.")] = "trixie",
     memory: Annotated[int, typer.Option(help="Memory in MiB.", min=512)] = 3072,
-    cpus: Annotated[int, typer.Option(help="Processors.", min=1)] = 2,
+    cpus: Annotated[
+        int | None,
+        typer.Option(
+            help="Processors: two, or one where QEMU is too old to emulate more.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
     disk: Annotated[int, typer.Option(help="Disk in GiB.", min=3)] = 12,
     image: Annotated[
         Path | None,

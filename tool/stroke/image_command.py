@@ -52,9 +52,7 @@ def build(
         return int(Exit.OK)
     chosen = image_build.choose_builder(builder)
     console.say(f"Building {made.tag} from {made.base} with {chosen}, without privileges.")
-    done = image_build.build(
-        made, builder=chosen, archive=archive, wheels=wheels, offline=offline
-    )
+    done = image_build.build(made, builder=chosen, archive=archive, wheels=wheels, offline=offline)
     found |= {"builder": done.builder, "image_id": done.image_id,
               "archive": str(done.archive) if done.archive else None}  # fmt: skip
     console.line(f"{done.reference} {done.image_id or ''}".rstrip())

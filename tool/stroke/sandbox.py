@@ -14,7 +14,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from stroke.accel import Trial, choose_accelerator
+from stroke.accel import Trial, choose_accelerator, processors
 from stroke.disk import ESP_TOOLS, base_disk, overlay
 from stroke.engine_image import engine_image
 from stroke.errors import StrokeError
@@ -48,7 +48,7 @@ class SandboxOptions:
     name: str = "stroke-sandbox"
     release: str = "trixie"
     memory_mib: int = 3072
-    cpus: int = 2
+    cpus: int | None = None  # as many as are sound with the accelerator
     disk_gib: int = 12
     image: Path | None = None
     declared_gpu: str = "gfx1151"
@@ -73,7 +73,7 @@ class SandboxOptions:
             problem = f"no accelerator {self.accel!r}; there are: auto, kvm, tcg"
         elif self.image is not None and not self.image.is_file():
             problem = f"the cloud image {self.image} does not exist"
-        elif self.disk_gib < 3 or self.memory_mib < 512 or self.cpus < 1:
+        elif self.disk_gib < 3 or self.memory_mib < 512 or self.cpus == 0:
             problem = "a guest needs at least 3 GiB of disk, 512 MiB of memory and one processor"
         elif self.boot_mib is not None and self.boot_mib < 72:
             problem = "a separate /boot below 72 MiB does not hold the first kernel"
@@ -199,7 +199,7 @@ class Sandbox:
         hardware = Hardware(
             accel=accel,
             memory_mib=options.memory_mib,
-            cpus=options.cpus,
+            cpus=options.cpus or processors(accel),
             disk=self._disk(base),
             seed=self._seed(login),
             seed_serial=SEED_SERIAL,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from stroke.accel import choose_accelerator
+from stroke.accel import choose_accelerator, processors
 from stroke.disk import BaseDisk, Progress
 from stroke.errors import StrokeError
 from stroke.guest_recipe import Recipe
@@ -19,7 +19,8 @@ def seal(recipe: Recipe, disk: BaseDisk, progress: Progress, *, accel: str) -> N
     """Boot the disk once with the recipe's one-time init in place of the system's."""
     chosen = choose_accelerator(accel, disk.trial, lambda sentence: None)
     console, log = disk.directory / "console.log", disk.directory / "qemu.log"
-    hardware = Hardware(chosen, memory_mib=1024, cpus=2, disk=disk.image, console=console)
+    hardware = Hardware(chosen, memory_mib=1024, cpus=processors(chosen), disk=disk.image,
+                        console=console)  # fmt: skip
     root = recipe.root_device
     progress("Booting the base disk once, to configure its boot loader")
     # fmt: off
