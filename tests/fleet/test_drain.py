@@ -17,7 +17,7 @@ PLAY = """
   gather_facts: false
   become: true
   tasks:
-    - ansible.builtin.import_tasks: {tasks}/facts.yml
+    - ansible.builtin.import_tasks: {tasks}/compare.yml
     - ansible.builtin.import_role:
         name: service_drain
         tasks_from: before
@@ -30,6 +30,7 @@ PLAY = """
 
 def play(hosts: Fleet, name: str, *words: str) -> subprocess.CompletedProcess[str]:
     path = hosts.state / "drain.yml"
+    hosts.hosts[name].sh("mkdir -p /var/lib/stroke")  # a host that serves has it
     path.write_text(PLAY.format(tasks=ROOT / "playbooks/tasks"), encoding="utf-8")
     return subprocess.run(
         [BIN / "ansible-playbook", "-i", str(hosts.inventory([name])), path, *words],
