@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ from tests.container_image import root_tar
 from tests.containers import DEB, KERNEL, LAYOUT, PACKAGES, RELEASE
 
 ROOT = Path(__file__).resolve().parents[2]
-FIRST_PORT = 23100
 TAGS = "gpu_access,boot_params"
 # What these steps leave on a host, taken away again to have something to do.
 UNDO = r"""
@@ -79,6 +78,15 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+def _free_ports(number: int) -> list[int]:
+    """Ports that nobody listens on; all are held until the last one is known."""
+    with ExitStack() as held:
+        found = [held.enter_context(socket.socket()) for _ in range(number)]
+        for one in found:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in found]
+
+
 def _run(command: list[str | Path], script: str = "", *, check: bool = True) -> str:
     done = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
     if check and done.returncode != 0:
@@ -102,7 +110,7 @@ class Host:
         self.process = subprocess.Popen(
             ["unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child", "sh", "-c", START,
              "sh", os.fspath(self.place), self.name, str(self.port)],
-            stdin=subprocess.DEVNULL, start_new_session=True,
+            stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
 
     def wait(self, seconds: float = 60) -> None:
@@ -211,8 +219,8 @@ def fleet(state: Path, number: int) -> Iterator[Fleet]:
     _run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "fleet", "-f", state / "key"])
     prepare(state / "seed", (state / "key.pub").read_text(encoding="utf-8").strip())
     names = [f"node-{one:02d}" for one in range(1, number + 1)]
-    made = Fleet(state, {name: Host(name, state / name, FIRST_PORT + one)
-                         for one, name in enumerate(names)})  # fmt: skip
+    ports = dict(zip(names, _free_ports(number), strict=True))
+    made = Fleet(state, {name: Host(name, state / name, ports[name]) for name in names})
     try:
         for host in made.hosts.values():
             host.start()

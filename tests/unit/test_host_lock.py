@@ -39,7 +39,8 @@ class Host:
                   "stale_seconds": 2 * HOUR, "reboot_seconds": HOUR // 2,
                   "owner": {"run": run, "user": "alice", "controller": "desk",
                             "pid": "7"}}  # fmt: skip
-        return host_lock.work(self.root, {**params, **more})
+        done: Json = host_lock.work(self.root, {**params, **more})
+        return done
 
     @property
     def file(self) -> Path:

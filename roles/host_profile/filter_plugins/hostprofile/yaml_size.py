@@ -23,7 +23,7 @@ def too_large(text: str) -> str:
     total = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent):
-            total += known.get(str(event.anchor), 1)
+            total += known.get(event.anchor or "", 1)
         elif isinstance(event, yaml.ScalarEvent):
             total += 1
             if event.anchor:
