@@ -110,6 +110,17 @@ def test_ordinary_names_and_addresses_are_accepted(variables: dict[str, object])
     assert settings.hostile({"inventory_hostname": "box1", **variables}) == ""
 
 
+@pytest.mark.parametrize("login", ["-oops", "a b", "a:b", "$(id)", "a\nb", "a/b", "x" * 99])
+@pytest.mark.parametrize("name", ["gpu_access_user", "gpu_access_users", "model_store_owner"])
+def test_a_login_of_a_host_is_no_option_of_useradd(name: str, login: str) -> None:
+    value = [login] if name.endswith("s") else login
+    variables = {"inventory_hostname": "box1", name: value}
+    found = settings.check_settings(variables, str(ROOT / "roles"), [])["problems"]
+    assert [problem["code"] for problem in found] == ["STK-302"]
+    usual = {**variables, name: ["stroke", "me.too-2"] if name.endswith("s") else "stroke"}
+    assert settings.check_settings(usual, str(ROOT / "roles"), [])["problems"] == []
+
+
 @pytest.mark.parametrize(
     "variables", [{"ansible_user": "-lroot"}, {"ansible_user": "a b"}, {"ansible_port": "22 -v"}]
 )

@@ -26,6 +26,9 @@ CONNECTION = {
     "ansible_user": re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+\\-]{0,252}[$]?"),
     "ansible_port": re.compile(r"[0-9]{1,5}"),
 }
+# Names that become arguments of useradd, chown and ssh: no option, no space, no separator.
+LOGIN = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.@-]{0,63}[$]?")
+LOGINS = ("gpu_access_user", "gpu_access_users", "inference_server_user", "model_store_owner")
 # Prefixes that other people's inventories may well use for things of their own: a name that stroke
 # does not know is reported there only when it looks like a misspelling of one that it knows.
 SHARED_PREFIXES = ("kernel_", "packages_", "preflight_")
@@ -106,7 +109,17 @@ def check_settings(variables: Mapping[str, Any], roles_directory: str, ignore: l
             )
             continue
         settings[name] = result.validated_parameters[name]
+        wrong = _no_logins(settings[name]) if name in LOGINS else []
+        if wrong:
+            what = f"{name}: {', '.join(repr(login[:80]) for login in wrong)} cannot be a login"
+            hint = "use letters, digits and . _ - only, and begin with a letter, digit or _"
+            problems.append({"code": "STK-302", "what": what, "hint": hint})
     return {"settings": settings, "problems": problems}
+
+
+def _no_logins(value: Any) -> list[str]:
+    logins = value if isinstance(value, list) else [value] if value else []
+    return [str(login) for login in logins if not LOGIN.fullmatch(str(login))]
 
 
 def _role(name: str, prefixes: list[str]) -> str:
