@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from stroke.events import Event
-from stroke.runner import Job, RunnerBackend, command_line, environment
+from stroke.runner import ALIVE, Job, RunnerBackend, command_line, environment
 
 from tests.unit.playing import STAND_IN
+
+ROOT = Path(__file__).parents[2]
 
 PLAN = STAND_IN / "playbooks" / "plan.yml"
 SITE = STAND_IN / "playbooks" / "site.yml"
@@ -77,12 +79,16 @@ def test_the_users_roles_and_ssh_options_are_kept() -> None:
     mine = {"ANSIBLE_ROLES_PATH": "/my/roles", "ANSIBLE_SSH_EXTRA_ARGS": "-o Port=9"}
     ours = environment(Job(PLAN, ("a,",)), mine)
     assert ours["ANSIBLE_ROLES_PATH"].endswith("/roles:/my/roles")
-    assert ours["ANSIBLE_SSH_EXTRA_ARGS"] == "-o Port=9 -o BatchMode=yes"
+    assert ours["ANSIBLE_SSH_EXTRA_ARGS"] == f"-o Port=9 -o BatchMode=yes {ALIVE}"
 
 
 def test_ssh_may_ask_when_ansible_was_told_to() -> None:
     job = Job(PLAN, ("a,",), passthrough=("--ask-pass",))
-    assert "ANSIBLE_SSH_EXTRA_ARGS" not in environment(job, {})
+    assert environment(job, {})["ANSIBLE_SSH_EXTRA_ARGS"] == ALIVE
+
+
+def test_a_host_without_power_is_noticed_by_plain_ansible_too() -> None:
+    assert f"ssh_extra_args = {ALIVE}\n" in (ROOT / "ansible.cfg").read_text()
 
 
 def test_a_configuration_of_the_user_decides_on_pipelining(

@@ -19,7 +19,11 @@ from .events import Event
 from .interrupts import Interrupts
 from .paths import runtime_dir
 
-SSH_OPTIONS = "-o BatchMode=yes"
+# Without it ssh would ask for a host key or a passphrase where nobody can answer.
+NO_QUESTIONS = "-o BatchMode=yes"
+# A host that lost its power says nothing: without these, ssh waits for it for ever. Three minutes
+# are enough for one that is only busy.
+ALIVE = "-o ServerAliveInterval=20 -o ServerAliveCountMax=9"
 KILLED = 254
 CONFIG_FILES = ("ansible.cfg", "~/.ansible.cfg", "/etc/ansible/ansible.cfg")
 
@@ -217,11 +221,10 @@ def environment(job: Job, env: Mapping[str, str]) -> dict[str, str]:
     ours["ANSIBLE_ROLES_PATH"] = f"{roles}:{theirs}" if theirs else roles
     ours["ANSIBLE_NOCOLOR"] = "1"
     ours["ANSIBLE_FORCE_COLOR"] = "0"
-    if not {"-k", "--ask-pass"} & {*job.passthrough}:
-        # Without it ssh would ask for a host key or a passphrase where nobody can answer.
-        ours["ANSIBLE_SSH_EXTRA_ARGS"] = " ".join(
-            part for part in (env.get("ANSIBLE_SSH_EXTRA_ARGS"), SSH_OPTIONS) if part
-        )
+    asks = {"-k", "--ask-pass"} & {*job.passthrough}
+    # What the user set comes first, which is what ssh goes by.
+    options = (env.get("ANSIBLE_SSH_EXTRA_ARGS"), "" if asks else NO_QUESTIONS, ALIVE)
+    ours["ANSIBLE_SSH_EXTRA_ARGS"] = " ".join(part for part in options if part)
     return ours
 
 
