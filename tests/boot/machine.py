@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +102,19 @@ class Machine:
         raise AssertionError(f"not within {seconds:.0f} s: {question}")
 
 
+def address() -> str:
+    """An address of its own near the end of Podman's network: a restart may give another one."""
+    done = subprocess.run(["podman", "network", "inspect", "podman"], check=True,
+                          capture_output=True, text=True)  # fmt: skip
+    (network,) = json.loads(done.stdout)
+    (subnet,) = [one["subnet"] for one in network["subnets"] if ":" not in one["subnet"]]
+    return str(ip_network(subnet)[-20])
+
+
 @contextmanager
 def machine(name: str, state: Path) -> Iterator[Machine]:
     """A host with two kernels that runs the older one, as before a run of stroke."""
-    with container(name, state, more=("--restart=always",)) as made:
+    with container(name, state, more=("--restart=always", "--ip", address())) as made:
         made.sh((HERE / "setup.sh").read_text(encoding="utf-8"), OLD, NEW)
         for source in ("grub.py", "firmware.py"):
             subprocess.run(["podman", "cp", HERE / source, f"{name}:/srv/firmware/{source}"],
