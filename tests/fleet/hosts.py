@@ -31,9 +31,24 @@ ROOT = Path(__file__).resolve().parents[2]
 TAGS = "gpu_access,boot_params"
 # What these steps leave on a host, taken away again to have something to do.
 UNDO = r"""
-rm -f /etc/default/grub.d/90-stroke.cfg /etc/modprobe.d/stroke.conf
+rm -f /etc/default/grub.d/90-stroke.cfg /etc/modprobe.d/stroke.conf /sys/module/*/parameters/*
+printf 'BOOT_IMAGE=/boot/vmlinuz root=/dev/sda1 ro\n' >/srv/fake/cmdline
 id stroke >/dev/null 2>&1 && userdel --force stroke 2>/dev/null
 true
+"""
+# What a reboot would do: the running kernel has the arguments that the loader's files give it.
+BOOT = r"""
+set -eu
+. /etc/default/grub
+for file in /etc/default/grub.d/*.cfg; do . "$file"; done
+line="$GRUB_CMDLINE_LINUX $GRUB_CMDLINE_LINUX_DEFAULT"
+printf 'BOOT_IMAGE=/boot/vmlinuz root=/dev/sda1 ro %s\n' "$line" >/srv/fake/cmdline
+for word in $line; do
+    case $word in *.*=*)
+        name=${word%%=*}
+        printf '%s\n' "${word#*=}" >"/sys/module/${name%.*}/parameters/${name#*.}";;
+    esac
+done
 """
 # The layout of a Debian host has a part that is files, and one that is mounted at each start.
 AT = LAYOUT.index("mount --bind")
@@ -152,9 +167,16 @@ class Fleet:
 
     def undo(self) -> None:
         """Make hosts as they were before the first run."""
-        running = [host for host in self.hosts.values() if host.process]
+        self._everywhere(UNDO, self.names)
+
+    def boot(self, names: list[str] | None = None) -> None:
+        """Let hosts run with what was set for the next boot."""
+        self._everywhere(BOOT, names or self.names)
+
+    def _everywhere(self, script: str, names: list[str]) -> None:
+        running = [self.hosts[name] for name in names if self.hosts[name].process]
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda host: host.sh(UNDO), running))
+            list(pool.map(lambda host: host.sh(script), running))
 
     def inventory(
         self, names: list[str] | None = None, groups: Mapping[str, list[str]] | None = None,
@@ -200,7 +222,7 @@ def prepare(seed: Path, key: str) -> None:
         inside,
         f"""set -eu
 install -d -m 0700 -o admin -g admin /home/admin/.ssh
-printf '%s\\n' '{key}' >/home/admin/.ssh/authorized_keys
+printf '%s\n' '{key}' >/home/admin/.ssh/authorized_keys
 chown admin: /home/admin/.ssh/authorized_keys
 rm -f /etc/ssh/sshd_config.d/*
 printf 'MaxStartups 100\\nUseDNS no\\nUsePAM no\\n' >/etc/ssh/sshd_config.d/fleet.conf

@@ -78,6 +78,7 @@ def test_waves_stop_by_the_rule_and_go_on_when_the_causes_are_gone(hosts: Fleet)
     code, became, _, said = provision(hosts, "--resume", "--forks", "8")
     left = sorted([*waiting, REFUSED, FAILS, DARK])
     assert (code, became) == (0, dict.fromkeys(left, "done")), said
+    hosts.boot()
     assert unchanged(hosts, inventory) == hosts.names
 
 

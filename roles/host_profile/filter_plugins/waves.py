@@ -117,9 +117,9 @@ def down_together(
     out = {*down, *lost, *idle}
     found: Json = {}
     for name, members in groups.items():
-        hit = [host for host in down if host in members]
-        if len(members) > 1 and hit and out.issuperset(members):
-            found |= dict.fromkeys(hit, name)
+        if len(members) > 1 and out.issuperset(members):
+            whole = set(members)
+            found |= {host: name for host in down if host in whole}
     return found
 
 
