@@ -93,11 +93,13 @@ def test_the_newest_kernel_is_newest_by_number() -> None:
     assert guard.newest_kernel(facts) == "7.2.12+deb13-amd64"
 
 
-def drop_in(arguments: list[str], keys: list[str]) -> str:
+def drop_in(arguments: list[str], keys: list[str], kernel: str = "") -> str:
     folder = ROLES / "boot_params" / "templates" / "etc" / "default" / "grub.d"
     text = (folder / "90-stroke.cfg.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701
-    return environment.from_string(text).render(boot_params_args=arguments, __boot_params_keys=keys)
+    return environment.from_string(text).render(
+        boot_params_args=arguments, __boot_params_keys=keys, boot_params_default_kernel=kernel
+    )
 
 
 @pytest.mark.parametrize(

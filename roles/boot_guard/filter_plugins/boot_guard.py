@@ -9,6 +9,8 @@ from typing import Any
 
 Json = dict[str, Any]
 
+NEWEST = "newest"  # what boot_guard_release says where no release is named
+
 
 def _numbers(version: str) -> tuple[int, ...]:
     """The upstream part of a kernel release as numbers: 7.2.12+deb13-amd64 is (7, 2, 12)."""
@@ -16,11 +18,23 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in match.group().split(".")) if match else ()
 
 
-def boot_differences(facts: Json, kernel: str, arguments: list[str]) -> list[str]:
-    """Sentences, kernel first; none means that no reboot is needed."""
+def boot_differences(
+    facts: Json,
+    kernel: str,
+    arguments: list[str],
+    release: str = "",
+    absent: Sequence[str] = (),
+) -> list[str]:
+    """Sentences, kernel first; none means that no reboot is needed.
+
+    `release` is the one that has to run, where one was chosen; `absent` are keys of arguments that
+    nothing is to have.
+    """
     found = []
     running = facts["kernel"]["running"]
-    if kernel and _numbers(running) < _numbers(kernel):
+    if release and running != release:
+        found.append(f"kernel {running} runs, {release} is wanted")
+    elif kernel and _numbers(running) < _numbers(kernel):
         found.append(f"kernel {running} runs, {kernel} or newer is wanted")
     words = facts["kernel"]["args"]
     for argument in arguments:
@@ -29,6 +43,8 @@ def boot_differences(facts: Json, kernel: str, arguments: list[str]) -> list[str
         if present != [argument]:
             has = " ".join(present) or f"no {key}"
             found.append(f"the command line has {has}, {argument} is wanted")
+    unwanted = [word for word in words if word.partition("=")[0] in absent]
+    found += [f"the command line has {word}, which is not wanted" for word in unwanted]
     return found
 
 
@@ -38,9 +54,14 @@ def newest_kernel(facts: Json) -> str:
     return max(releases, key=_numbers, default=str(facts["kernel"]["running"]))
 
 
-def boot_files(facts: Json) -> list[str]:
+def chosen_kernel(facts: Json, release: str) -> str:
+    """The release that was chosen by name or as the newest; empty where none was."""
+    return newest_kernel(facts) if release == NEWEST else release
+
+
+def boot_files(facts: Json, release: str = "") -> list[str]:
     """The kernel that will start and its initramfs, where its distribution puts them."""
-    release = newest_kernel(facts)
+    release = release or newest_kernel(facts)
     if facts.get("package_manager") != "dnf":
         return [f"/boot/vmlinuz-{release}", f"/boot/initrd.img-{release}"]
     if facts["boot"].get("layout") == "systemd-boot":
@@ -185,5 +206,6 @@ class FilterModule:
             "boot_reason": boot_reason,
             "boot_repair": boot_repair,
             "boot_sentence": boot_sentence,
+            "chosen_kernel": chosen_kernel,
             "newest_kernel": newest_kernel,
         }

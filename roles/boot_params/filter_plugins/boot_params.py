@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 Json = dict[str, Any]
@@ -12,6 +14,11 @@ FUTURE = {
     "grub-bls": ("/etc/kernel/cmdline", "/etc/default/grub"),
     "systemd-boot": ("/etc/kernel/cmdline",),
 }
+DROPIN = "/etc/default/grub.d/90-stroke.cfg"
+# The last line of the drop-in, where it chooses a kernel.
+PINNED = re.compile(
+    r'^GRUB_DEFAULT="\$\{stroke_submenu\}gnulinux-(.+)-advanced-\$stroke_device"$', re.MULTILINE
+)
 # What entries with $kernelopts stand for; others leave it to whoever set it long ago.
 GRUBENV = "/boot/grub2/grubenv"
 
@@ -47,13 +54,19 @@ def _values(facts: Json, path: str, key: str) -> list[str]:
 
 
 def kernel_argument_items(
-    arguments: list[str], reasons: Json, facts: Json | None = None
+    arguments: list[str], reasons: Json, facts: Json | None = None, absent: Sequence[str] = ()
 ) -> list[Json]:
     """One item per argument: on the running command line exactly once, with this value.
 
+    Keys in `absent` are items, too: not on it at all.
+
     On hosts with boot entries it says too what the files have that it has to be in (`sources`).
     """
-    items = []
+    items: list[Json] = [
+        {"role": "boot_params", "stage": "reboot", "kind": "kernel_arg", "key": key,
+         "state": "absent", "reason": reasons.get(f"boot.args.{key}", "")}
+        for key in absent
+    ]  # fmt: skip
     entries = facts is not None and boot_layout(facts) not in (GRUB, "auto")
     sources = _sources(facts) if facts is not None and entries else []
     for argument in arguments:
@@ -72,8 +85,10 @@ def kernel_argument_items(
     return items
 
 
-def differing_arguments(facts: Json | None, arguments: list[str]) -> list[str]:
-    """Arguments that the running system does not have exactly once with this value."""
+def differing_arguments(
+    facts: Json | None, arguments: list[str], absent: Sequence[str] = ()
+) -> list[str]:
+    """Arguments that the running system does not have exactly once with this value, or must not."""
     if not facts:
         return []
     words = [str(word) for word in facts["kernel"]["args"]]
@@ -82,7 +97,24 @@ def differing_arguments(facts: Json | None, arguments: list[str]) -> list[str]:
         key = argument.partition("=")[0]
         if [word for word in words if word.partition("=")[0] == key] != [argument]:
             found.append(argument)
-    return found
+    return found + [word for word in words if word.partition("=")[0] in absent]
+
+
+def pinned_kernel(facts: Json | None) -> str:
+    """Release that stroke's own drop-in has the menu start; empty where it leaves that to others.
+
+    Told by what the first look at the host has seen of the file.
+    """
+    seen = ((facts or {}).get("seen") or {}).get("paths", {}).get(DROPIN) or {}
+    found = PINNED.search(str(seen.get("content") or ""))
+    return found[1] if found else ""
+
+
+def choose_kernel_by_hand(layout: str, release: str) -> str:
+    """What makes a kernel the default where the menu is not GRUB's own."""
+    if layout == "systemd-boot":
+        return f"sudo bootctl set-default with the entry of {release}, as sudo bootctl list names it"
+    return f"sudo grubby --set-default /boot/vmlinuz-{release}"
 
 
 class FilterModule:
@@ -91,6 +123,8 @@ class FilterModule:
     def filters(self) -> Json:
         return {
             "boot_layout": boot_layout,
+            "choose_kernel_by_hand": choose_kernel_by_hand,
             "differing_arguments": differing_arguments,
             "kernel_argument_items": kernel_argument_items,
+            "pinned_kernel": pinned_kernel,
         }

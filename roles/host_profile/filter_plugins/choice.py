@@ -22,6 +22,7 @@ ROLES = (
     "service_watchdog",
     "tls_proxy",
     "host_verify",
+    "generation",
     "service_drain",
 )
 REBOOTING = {"kernel", "boot_params"}
@@ -102,6 +103,8 @@ def manifest_roles(changes: list[Json], full: bool = False, tags: Sequence[str] 
     named = {str(change["role"]) for change in changes}
     if named & REBOOTING or any(change["stage"] == "reboot" for change in changes):
         named.add("boot_guard")
+    if named:  # what was proven is kept, to go back to
+        named.add("generation")
     if named or {"verify", "host_verify"} & set(tags):
         named.add("host_verify")
     unknown = sorted(named - set(ROLES))

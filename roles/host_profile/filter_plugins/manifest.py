@@ -111,10 +111,15 @@ def _package(item: Json, seen: Json) -> Change | None:
     deny = [str(prefix) for prefix in item.get("deny") or []]
     if item.get("state") == "absent":
         return Change("remove", version, None) if version else None
-    rule = f"≥ {minimum}" if minimum else "any version"
+    rule = str(item.get("version") or (f"≥ {minimum}" if minimum else "any version"))
     if not version:
         return Change("install", None, rule)
     held = " (held)" if seen.get("held") else ""
+    exact = item.get("version")
+    if exact:  # one that was there before: neither older nor newer will do
+        back = at_least(version, str(exact))
+        return None if version == exact else Change(
+            "downgrade" if back else "upgrade", f"{version}{held}", str(exact))  # fmt: skip
     if is_denied(version, deny):
         return Change("upgrade", f"{version} (known to be bad){held}", rule)
     if minimum and not at_least(version, str(minimum)):
@@ -196,6 +201,9 @@ def _kernel_arg(item: Json, seen: Json) -> Change | None:
 def _kernel(item: Json, seen: Json) -> Change | None:
     """The package version decides where it is known: streams carry backported fixes."""
     running, minimum = str(seen.get("running") or ""), str(item["minimum"])
+    if item.get("release"):  # chosen: a newer one is as wrong as an older one
+        right = running == item["release"]
+        return None if right else Change("reboot", running or UNKNOWN, str(item["release"]))
     if running and at_least(str(seen.get("version") or running.partition("-")[0]), minimum):
         return None
     return Change("reboot", running or UNKNOWN, f"≥ {minimum}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
+import runpy
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -48,6 +50,19 @@ def inference_unit(settings: Json) -> Json:
     return made
 
 
+_archive: Any = runpy.run_path(os.fspath(PACKAGE.with_name("oci_archive.py")))["oci_archive_info"]
+
+
+def inference_images(found: list[Json]) -> list[Json]:
+    """Of each service its container, the name of its image, and whose they are."""
+    return [
+        {"name": service["name"], "container": service["container"],
+         "reference": service["image"] or _archive(service["image_archive"]).get("reference")
+         or service["definition"].get("image"), **_services.scope(service)}
+        for service in found
+    ]  # fmt: skip
+
+
 class FilterModule:
     """Registers the filters with Ansible."""
 
@@ -57,6 +72,7 @@ class FilterModule:
             "inference_commands": _host.commands,
             "inference_compose": _docker.compose,
             "inference_forms": _services.forms,
+            "inference_images": inference_images,
             "inference_items": _items.items,
             "inference_look": _services.look,
             "inference_place": _host.place,

@@ -9,6 +9,12 @@ Json = dict[str, Any]
 ABSENT: Json = {"version": None, "held": False}
 
 
+def _exact(package: Json) -> Json:
+    """The one version that will do, if the rule names one; a pattern is a minimum only."""
+    version = str(package.get("version") or "")
+    return {"version": version} if version and "*" not in version else {}
+
+
 def package_items(
     packages: list[Json],
     role: str,
@@ -30,6 +36,7 @@ def package_items(
             "kind": "package",
             "name": package["name"],
             "minimum": package.get("minimum") or (package.get("version") or "").rstrip("*") or None,
+            **_exact(package),
             "deny": package.get("deny") or [],
             "version_kind": version_kind,
             "reason": reason(package["name"]),

@@ -157,7 +157,7 @@ def disk_needs(profile: Json, changes: list[Json], archive_factor: int) -> list[
     kinds = {(change["role"], change["kind"]) for change in changes}
     needs = []
     engine = profile["engine"]
-    if ("inference_server", "image") in kinds:
+    if ("inference_server", "image") in kinds and not engine.get("kept"):
         if engine["image_archive"]:
             size = Path(engine["image_archive"]).stat().st_size * archive_factor
         else:

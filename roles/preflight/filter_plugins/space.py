@@ -30,7 +30,7 @@ def _downloads(profile: Json, changes: list[Json]) -> list[Json]:
     engine = profile.get("engine") or {}
     archive = engine.get("image_archive")
     for change in coming:
-        if change["kind"] != "image":
+        if change["kind"] != "image" or engine.get("kept"):
             continue
         if archive and Path(str(archive)).is_file():
             size = Path(str(archive)).stat().st_size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import menu
@@ -68,6 +69,25 @@ def _chosen(config: str, environment: str) -> str:
         saved = re.search(r"^saved_entry=(.*)$", environment, re.MULTILINE)
         value = (saved[1] if saved else "") or "0"
     return value
+
+
+def release_entry(config: str, release: str) -> tuple[str, list[str]]:
+    """Kernel and words of the entry that 10_linux makes for a release: not that for recovery.
+
+    Both are empty where the menu has none. It is the entry that a drop-in chooses by its name.
+    """
+    for node in _entries(nodes(config)):
+        if node.name.startswith(f"gnulinux-{release}-advanced-"):
+            return node.kernel, node.words
+    return "", []
+
+
+def _entries(level: list[Node]) -> Iterator[Node]:
+    for node in level:
+        if node.inside is None:
+            yield node
+        else:
+            yield from _entries(node.inside)
 
 
 def default_entry(config: str, environment: str = "") -> tuple[str, list[str]]:

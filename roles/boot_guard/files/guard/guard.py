@@ -177,9 +177,10 @@ class Guard:
                 raise Refused("STK-501", f"{path} is missing or too small to be whole")
         self._set("hold")
         units.make_menu()  # with what an administrator has set since the last one was made
-        kernel, stock = self._stock()
+        kernel, stock = self._stock(release if order.get("chosen") else "")
         if Path(kernel).name != f"vmlinuz-{release}":
-            raise Refused("STK-512", _other_default(kernel, release))
+            raise Refused("STK-512", _no_entry(release) if order.get("chosen")
+                          else _other_default(kernel, release))  # fmt: skip
         words = menu.with_arguments(stock, order["arguments"], order["managed"])
         bad = menu.unquotable(words)
         if bad:
@@ -230,9 +231,14 @@ class Guard:
         self._tidy()
         return data
 
-    def _stock(self) -> tuple[str, list[str]]:
-        """Kernel and words of what the distribution's own menu starts."""
+    def _stock(self, release: str = "") -> tuple[str, list[str]]:
+        """Kernel and words of what the distribution's own menu starts, or has for a release.
+
+        A chosen release becomes that menu's default after it was tried, and not before.
+        """
         config = probe.text(self.places.root, probe.CONFIG)
+        if release:
+            return grubcfg.release_entry(config, release)
         return grubcfg.default_entry(config, probe.text(self.places.root, "/boot/grub/grubenv"))
 
     def _difference(self, data: Json) -> str:
@@ -289,6 +295,10 @@ class Guard:
 def _other_default(kernel: str, release: str) -> str:
     other = Path(kernel).name or "an entry that only the running GRUB knows"
     return f"{other} is the boot menu's default, and vmlinuz-{release} is the new kernel"
+
+
+def _no_entry(release: str) -> str:
+    return f"the boot menu has no entry of its own for vmlinuz-{release}"
 
 
 def _as_grub_sees(boot: Path) -> str:

@@ -35,6 +35,11 @@ def _kernel(profile: Json, now: Json, judge: Judge) -> Json | None:
     floor = planned.get("install_floor") if asked is False else running["floor"]
     wanted = f"{floor} or newer, compared as {running['kind']} version"
     # Nothing better is to be had, or the user has lowered the floor: the run has warned of it.
+    chosen = planned.get("release")
+    if chosen:  # a generation: exactly that one, whatever the catalogue thinks of it by now
+        right = running["release"] == chosen
+        return judge.check("V101", right and state == "good", f"{chosen}, as was asked for", found,
+                           PROVISION, warn=right)  # fmt: skip
     accepted = state == "unstable" and (asked is True or planned.get("stable") is False)
     return judge.check("V101", good, wanted, found, PROVISION, warn=accepted)
 
@@ -59,7 +64,11 @@ def kernel_and_firmware(evidence: Json, judge: Judge) -> Iterator[Json]:
         if firmware["deny"]:
             wanted += f", not {listed(firmware['deny'])}"
         found = f"{name} {installed or 'is not installed'}"
-        yield judge.check("V103", firmware["good"], wanted, found, "stroke provision")
+        exact = (profile.get("firmware") or {}).get("exact")
+        right = exact is None or installed == exact
+        wanted = f"{name} {exact}, as was asked for" if exact else wanted
+        yield judge.check("V103", right and firmware["good"], wanted, found, "stroke provision",
+                          warn=bool(exact) and right)  # fmt: skip
     denied = firmware.get("deny_loaded") or []
     if denied:
         loaded = {gpu["slot"]: gpu.get("mes_version") for gpu in gpus}

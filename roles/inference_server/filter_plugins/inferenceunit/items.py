@@ -19,7 +19,8 @@ def items(settings: Json, unit: Json, place: Json, secrets: list[Json]) -> list[
     whose = scope(settings)
     archive = settings["image_archive"]
     rootless = whose["user"] is not None
-    brought = f"loaded from {archive}" if archive else "pulled"
+    named = "its name is given back to it, or it is pulled," if settings["image_id"] else "pulled"
+    brought = f"loaded from {archive}" if archive else named
     found: list[Json] = []
     if rootless:
         found += [

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from .record import Json, Snapshot
-from .rules import OLD_ARCHIVE, held, unmet
+from .rules import GONE, OLD_ARCHIVE, held, older, unmet
 from .shell import Done, Shell, Trouble
 
 FORM = "${db:Status-Status}\t${Package}\t${Architecture}\t${Version}\n"
@@ -96,14 +96,18 @@ class Apt:
         current = self._fresh()
         if not current:
             self.update()
+        back = older(wanted)
         for again in (current, False):
-            done = self._simulate(words)
+            done = self._simulate(words, *back)
             planned = {name: {"before": before or None, "after": after}
                        for name, before, after in PLANNED.findall(done.out)}  # fmt: skip
             problem = self._unmet(wanted, planned) if done.rc == 0 else ""
             if not again or (done.rc == 0 and not problem):
                 break
             self.update()  # the lists are recent, but not recent enough
+        if done.rc and back and STALE.search(done.err):
+            raise Trouble("STK-455", f"the archives of the host no longer have "
+                          f"{' '.join(words)}: {done.said}", GONE)  # fmt: skip
         if done.rc:
             raise trouble(done, "planning the installation")
         barred = sorted(set(planned) & (self.holds() - set(own_holds)))
@@ -113,9 +117,9 @@ class Apt:
             raise Trouble("STK-401", problem, OLD_ARCHIVE)
         return planned
 
-    def _simulate(self, words: list[str]) -> Done:
+    def _simulate(self, words: list[str], *options: str) -> Done:
         return self._get("--simulate", "--no-install-recommends", "--no-remove",
-                         "--allow-change-held-packages", "install", *words)  # fmt: skip
+                         "--allow-change-held-packages", *options, "install", *words)  # fmt: skip
 
     def _unmet(self, wanted: list[Json], planned: Json) -> str:
         now = self.installed()
@@ -136,6 +140,7 @@ class Apt:
                  if one["name"] in planned]  # fmt: skip
         automatic = set(self.shell.run("apt-mark", "showauto").out.split())
         done = self._get("--no-install-recommends", "--no-remove", "--allow-change-held-packages",
+                         *older(wanted),
                          "-oDpkg::Options::=--force-confdef", "-oDpkg::Options::=--force-confold",
                          "install", *words)  # fmt: skip
         if done.rc:

@@ -13,6 +13,18 @@ OLD_ARCHIVE = (
 )
 
 
+GONE = (
+    "go back without it: -e '{\"generation_parts\": [\"kernel\", \"arguments\", \"image\"]}', or add an "
+    "archive that has it"
+)
+
+
+def older(wanted: list[Json]) -> tuple[str, ...]:
+    """What apt has to be told where an exact version is wanted, which may be an older one."""
+    exact = [one for one in wanted if one.get("version") and "*" not in str(one["version"])]
+    return ("--allow-downgrades",) if exact else ()
+
+
 def unmet(one: Json, version: str | None, at_least: Callable[[str, str], bool]) -> str:
     """Why a version breaks the rule of a wanted package; empty when it does not."""
     name, minimum = one["name"], one.get("minimum")
