@@ -20,7 +20,7 @@ END = "<!-- end of variables -->"
 ORDER = (
     "host_profile", "preflight", "kernel", "boot_params", "boot_guard", "rocm", "gpu_access",
     "container_runtime", "model_store", "inference_server", "tls_proxy", "metrics",
-    "service_watchdog", "host_verify", "gpu_facts", "host_lock", "service_drain",
+    "service_watchdog", "host_verify", "generation", "gpu_facts", "host_lock", "service_drain",
 )  # fmt: skip
 # Used by other roles only: a table in the README, no entry among the variables to set.
 INTERNAL = ("packages",)

@@ -24,7 +24,7 @@ def test_the_roles_of_the_design_are_there() -> None:
         "gpu_facts", "host_profile", "preflight", "kernel", "boot_params", "boot_guard", "rocm",
         "gpu_access", "container_runtime", "model_store", "inference_server", "host_verify",
         "host_bench", "packages", "metrics", "service_watchdog", "tls_proxy",
-        "resume", "download_cache", "host_lock", "service_drain",
+        "resume", "download_cache", "host_lock", "service_drain", "generation",
     }  # fmt: skip
 
 

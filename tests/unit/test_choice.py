@@ -87,12 +87,12 @@ def changes(*pairs: tuple[str, str]) -> list[Json]:
     ("found", "roles"),
     [
         (changes(), []),
-        (changes(("rocm", "prepare")), ["rocm", "host_verify"]),
-        (changes(("kernel", "prepare")), ["kernel", "boot_guard", "host_verify"]),
-        (changes(("boot_params", "reboot")), ["boot_params", "boot_guard", "host_verify"]),
+        (changes(("rocm", "prepare")), ["rocm", "host_verify", "generation"]),
+        (changes(("kernel", "prepare")), ["kernel", "boot_guard", "host_verify", "generation"]),
+        (changes(("boot_params", "reboot")), ["boot_params", "boot_guard", "host_verify", "generation"]),
         (
             changes(("inference_server", "serve"), ("model_store", "prepare")),
-            ["inference_server", "model_store", "host_verify"],
+            ["inference_server", "model_store", "host_verify", "generation"],
         ),
     ],
 )

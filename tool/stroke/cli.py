@@ -34,6 +34,7 @@ from .cli_options import (
     Wave,
     Yes,
 )
+from .cli_rollback import rollback
 from .cli_sandbox import sandbox
 from .cli_status import status
 
@@ -51,6 +52,7 @@ app.add_typer(sandbox, name="sandbox")
 app.command(context_settings=CONTEXT)(estimate)
 app.add_typer(image, name="image")
 app.command(cls=Passing, context_settings=CONTEXT)(status)
+app.command(cls=Passing, context_settings=CONTEXT)(rollback)
 app.command(cls=Passing, context_settings=CONTEXT)(bundle)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .session import Session
 
 Command = Callable[["Session"], tuple[Run, Exit]]
+# What a run that changes hosts is called while it goes on.
+TITLES = {"provision": "Provisioning", "rollback": "Going back"}
 
 
 def provision(session: Session) -> tuple[Run, Exit]:
@@ -35,8 +37,9 @@ def provision(session: Session) -> tuple[Run, Exit]:
     session.console.plan(plan, diff=session.options.diff, result=False)
     if not session.options.check:
         more = ", and reboot it if needed" if session.options.after_reboot == "continue" else ""
-        session.confirm(f"Apply to {count(len(wanted), 'host')}{more}?")
-    title = "Checking" if session.options.check else "Provisioning"
+        what = "Go back on" if session.command == "rollback" else "Apply to"
+        session.confirm(f"{what} {count(len(wanted), 'host')}{more}?")
+    title = "Checking" if session.options.check else TITLES[session.command]
     with handover() as made:
         extra = (json.dumps({"stroke_handover": os.fspath(made)}),)
         try:
@@ -52,7 +55,7 @@ def provision(session: Session) -> tuple[Run, Exit]:
     if waits:
         return _reboot_here(session, run)
     _keep_unfinished(session, run)
-    if run.exit is Exit.OK and not session.options.check:
+    if run.exit is Exit.OK and not session.options.check and session.command == "provision":
         session.console.hint("Prove it again at any time:", session.options.again("verify"))
     return run, run.exit
 
@@ -65,10 +68,10 @@ def _reboot_here(session: Session, run: Run) -> tuple[Run, Exit]:
     if not going_on and not (can_ask and session.console.confirm(now)):
         session.console.applied(run)
         session.console.hint(
-            "Reboot it, then go on:", session.options.again("provision", same=True)
+            "Reboot it, then go on:", session.options.again(session.command, same=True)
         )
         return run, run.exit
-    extra = json.dumps(this_machine.variables(session.options, os.environ))
+    extra = json.dumps(this_machine.variables(session.options, os.environ, session.command))
     prepared = session.play("resume", "Preparing the reboot", extra=(extra,))
     if prepared.exit is not Exit.OK:
         return merge(run, prepared), prepared.exit
@@ -76,7 +79,7 @@ def _reboot_here(session: Session, run: Run) -> tuple[Run, Exit]:
     if going_on:
         session.console.say("It goes on by itself, as root; the next login tells the outcome.")
     else:
-        session.console.hint("Then go on:", session.options.again("provision", same=True))
+        session.console.hint("Then go on:", session.options.again(session.command, same=True))
     return this_machine.rebooting(run), Exit.OK
 
 
@@ -84,7 +87,7 @@ def _play_waves(
     session: Session, title: str, plan: Run, wanted: list[str], extra: tuple[str, ...]
 ) -> Run:
     """Work on the hosts in waves; what is not done is known even if this process is killed."""
-    if not session.options.check:
+    if _can_be_taken_up(session):
         _unfinished(session).write(fleet.left(plan), fleet.sources(session.options.hosts))
     extra = (*fleet.variables(session.options, len(wanted)), *extra)
     limit = fleet.limit(wanted, session.kept.directory)
@@ -93,7 +96,7 @@ def _play_waves(
 
 def _keep_unfinished(session: Session, run: Run) -> None:
     """Keep what is not done, and name the command that takes it up."""
-    if session.options.check:
+    if not _can_be_taken_up(session):
         return
     undone = fleet.left(run)
     _unfinished(session).write(undone, fleet.sources(session.options.hosts))
@@ -186,6 +189,13 @@ def bench(session: Session) -> tuple[Run, Exit]:
     return run, run.exit
 
 
+def rollback(session: Session) -> tuple[Run, Exit]:
+    """Go back to a generation, or list them."""
+    from . import rollback
+
+    return rollback.rollback(session)
+
+
 def remove(session: Session) -> tuple[Run, Exit]:
     """Take stroke back from hosts."""
     names = session.names(session.options.limit)
@@ -204,6 +214,11 @@ def remove(session: Session) -> tuple[Run, Exit]:
     return run, run.exit
 
 
+def _can_be_taken_up(session: Session) -> bool:
+    """Whether `provision --resume` may go on with what this run leaves: it goes forward only."""
+    return session.command == "provision" and not session.options.check
+
+
 def _unfinished(session: Session) -> fleet.Unfinished:
     return fleet.Unfinished(session.kept.directory.parent)
 
@@ -215,5 +230,5 @@ def _few(names: tuple[str, ...]) -> str:
 
 COMMANDS: dict[str, Command] = {
     "provision": provision, "plan": plan, "verify": verify, "status": status,
-    "inspect": inspect, "bundle": bundle, "bench": bench, "remove": remove,
+    "inspect": inspect, "bundle": bundle, "bench": bench, "rollback": rollback, "remove": remove,
 }  # fmt: skip

@@ -69,6 +69,7 @@ def host_document(host: HostRun) -> dict[str, Any]:
         "verify": [_mapping(check) for check in host.verify],
         "endpoint": dict(host.endpoint) or None,
         "bench": dict(host.bench) or None,
+        "generations": dict(host.generations) or None,
         "packages": [_mapping(package) for package in host.packages],
         "generated": [_mapping(secret) for secret in host.generated],
         "removed": list(host.removed),

@@ -27,6 +27,7 @@ STAGE_OF_ROLE = {
     "service_watchdog": "serve",
     "tls_proxy": "serve",
     "host_verify": "verify",
+    "generation": "verify",
 }
 
 ENDED = ("runner_on_ok", "runner_on_failed", "runner_on_skipped", "runner_on_unreachable")

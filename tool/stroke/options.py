@@ -49,6 +49,8 @@ class Options:
     wave: str | None = None
     max_failures: str | None = None
     resume: bool = False
+    to: int | None = None
+    listed: bool = False
     passthrough: tuple[str, ...] = ()
 
     @property
@@ -71,9 +73,9 @@ class Options:
             words += ["-t", ",".join(self.tags)]
         for setting in self.extra_vars:
             words += ["-e", setting]
-        for name in ("canary", "wave", "max_failures"):
+        for name in ("to", "canary", "wave", "max_failures"):
             if same and (value := getattr(self, name)) is not None:
-                words += [f"--{name.replace('_', '-')}", value]
+                words += [f"--{name.replace('_', '-')}", str(value)]
         if self.ask_become_pass:
             words.append("-K")
         if same and self.packages and "--packages" not in words:

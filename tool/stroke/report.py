@@ -11,7 +11,7 @@ from .errors import Exit, Problem, exit_of
 from .events import STAGE_OF_ROLE, Event
 
 REPLACED = ("facts", "profile", "boot", "endpoint", "space", "capture", "state", "bench",
-            "logs", "lock")  # fmt: skip
+            "logs", "lock", "generations")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class HostRun:
     logs: Mapping[str, Any] = field(default_factory=dict, repr=False)
     state: Mapping[str, Any] = field(default_factory=dict)
     bench: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    generations: Mapping[str, Any] = field(default_factory=dict, repr=False)
     changes: tuple[Change, ...] | None = None
     problems: tuple[Problem, ...] = ()
     verify: tuple[Mapping[str, Any], ...] = ()

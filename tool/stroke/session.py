@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -96,6 +97,8 @@ class Session:
             extra = (*extra, "stroke_remove_packages=true")
         if playbook == "site" and options.full:
             extra = (*extra, "stroke_full=true")
+        if self.command == "rollback":
+            extra = (*extra, json.dumps({"stroke_generation": str(options.to or "previous")}))
         if options.bench:
             extra = (*options.bench.variables, *extra)
         self._changing = playbook in ("site", "remove") and not options.check

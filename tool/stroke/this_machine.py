@@ -55,18 +55,20 @@ def rebooting(run: Run) -> Run:
     return replace(run, hosts=hosts)
 
 
-def variables(options: Options, environment: Mapping[str, str]) -> dict[str, Any]:
+def variables(
+    options: Options, environment: Mapping[str, str], command: str = "provision"
+) -> dict[str, Any]:
     """Variables of the role resume: what is run after the boot, and how."""
     order = {
         "schema": "stroke/resume/1",
         "mode": options.after_reboot or "ask",
         "words": words(options),
-        "again": options.again("provision", same=True),
+        "again": options.again(command, same=True),
         "directory": os.fspath(Path.cwd()),
         "environment": {name: environment[name] for name in CARRIED if name in environment},
     }
-    command = [sys.executable, "-P", os.fspath(Path(__file__).with_name("resume.py"))]
-    return {"resume_order": order, "resume_command": command, "resume_reboot": True}
+    program = [sys.executable, "-P", os.fspath(Path(__file__).with_name("resume.py"))]
+    return {"resume_order": order, "resume_command": program, "resume_reboot": True}
 
 
 def words(options: Options) -> list[str]:

@@ -25,6 +25,7 @@ ACTION_STYLE = {
     "enable": "green",
     "change": "yellow",
     "upgrade": "yellow",
+    "downgrade": "yellow",
     "restart": "yellow",
     "unmask": "yellow",
     "reboot": "magenta",
@@ -93,6 +94,10 @@ def verdict(host: HostRun) -> RenderableType:
     about = describe(host)
     if about:
         line.append(f"  {about}")
+    chosen = host.profile.get("generation")
+    if isinstance(chosen, Mapping):
+        day = text.clean(str(chosen.get("at", ""))[:10])
+        line.append(f"  back to generation {chosen.get('number')} of {day}", style="cyan")
     if host.status == "converged":
         line.append("  converged, nothing to do", style="green")
     return line

@@ -15,7 +15,7 @@ _preflight = runpy.run_path(os.fspath(Path(__file__).with_name("preflight.py")))
 disk_needs: Callable[[Json, list[Json], int], list[Json]] = _preflight["disk_needs"]
 kernel_needs: Callable[[Json, list[Json]], list[Json]] = _preflight["kernel_needs"]
 
-BROUGHT = ("install", "upgrade", "load", "create", "change")
+BROUGHT = ("install", "upgrade", "downgrade", "load", "create", "change")
 
 
 def _downloads(profile: Json, changes: list[Json]) -> list[Json]:
