@@ -107,6 +107,16 @@ def test_the_entry_that_starts_is_found_through_submenus(
     assert words == (["root=UUID=abc", "ro", last] if release else [])
 
 
+def test_a_chosen_release_has_an_entry_of_its_own() -> None:
+    menu = debian("0")
+    for release in (NEW, OLD):
+        kernel, words = grubcfg.release_entry(menu, release)
+        assert (kernel, words[-1]) == (f"/boot/vmlinuz-{release}", "quiet")
+    assert grubcfg.release_entry(menu, "6.12.1") == ("", [])  # a part of a name is another kernel
+    flat = menu.replace("submenu 'Advanced", "if true; then # 'Advanced")
+    assert grubcfg.release_entry(flat, OLD)[0] == f"/boot/vmlinuz-{OLD}"
+
+
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     """A Debian with GRUB; what its tools would say of the place of /boot is always the best."""
@@ -133,6 +143,39 @@ def test_the_trial_is_what_the_distribution_would_start(host: Host, uefi: bool) 
         "root=UUID=abc", "ro", "quiet", "amd_iommu=off", "ttm.pages_limit=5"]  # fmt: skip
     assert (host.boot(), host.running) == ("trial", NEW)
     assert "audit=0" not in host.line, "the last known good system has it, the menu has not"
+
+
+def test_a_chosen_release_is_tried_by_its_own_entry_and_only_then_the_default(host: Host) -> None:
+    """Going back: the menu starts the newest kernel until the older one has proven itself."""
+    config = host.root / "boot/grub/grub.cfg"
+    host.install(NEW)
+    host.running, host.line = NEW, f"BOOT_IMAGE=/boot/vmlinuz-{NEW} root=UUID=abc ro quiet"
+    host._proc()
+    config.write_text(debian("0"))
+    host.guard.hold({})
+    order = {**ORDER, "release": OLD}
+    with pytest.raises(CODE_OF["guard"].Refused, match="menu's default"):
+        host.guard.arm(order)
+    host.guard.arm({**order, "chosen": True})
+    assert host.boot() == "trial"
+    assert (host.running, "amd_iommu=off" in host.line.split()) == (OLD, True)
+    CODE_OF["state"].save(host.places, host.guard.settled(), "confirmed")
+    with pytest.raises(CODE_OF["guard"].Refused, match=f"vmlinuz-{NEW} is the boot menu's default"):
+        host.guard.commit({})
+    wanted = "amd_iommu=off ttm.pages_limit=5"
+    pinned = debian(f"gnulinux-advanced-abc>gnulinux-{OLD}-advanced-abc")
+    config.write_text(pinned.replace("ro quiet", f"ro quiet {wanted}"))
+    host.guard.commit({})
+    assert host.state["phase"] == "committed"
+
+
+def test_a_chosen_release_without_an_entry_is_not_tried(host: Host) -> None:
+    host.guard.hold({})
+    host.install("6.1.9")
+    (host.root / "boot/grub/grub.cfg").write_text(debian("0"))
+    with pytest.raises(CODE_OF["guard"].Refused, match=r"no entry of its own for vmlinuz-6\.1\.9"):
+        host.guard.arm({**ORDER, "release": "6.1.9", "chosen": True})
+    assert host.boot() == "lkg"
 
 
 @pytest.mark.parametrize("default", ["1>2", "${something_else}"])

@@ -89,7 +89,10 @@ def changes(*pairs: tuple[str, str]) -> list[Json]:
         (changes(), []),
         (changes(("rocm", "prepare")), ["rocm", "host_verify", "generation"]),
         (changes(("kernel", "prepare")), ["kernel", "boot_guard", "host_verify", "generation"]),
-        (changes(("boot_params", "reboot")), ["boot_params", "boot_guard", "host_verify", "generation"]),
+        (
+            changes(("boot_params", "reboot")),
+            ["boot_params", "boot_guard", "host_verify", "generation"],
+        ),
         (
             changes(("inference_server", "serve"), ("model_store", "prepare")),
             ["inference_server", "model_store", "host_verify", "generation"],

@@ -29,7 +29,12 @@ def rollback(
     hosts: Hosts = None,
     to: Annotated[
         int | None,
-        typer.Option("--to", min=1, metavar="N", help="Generation to go back to (the previous)."),
+        typer.Option(
+            "--to",
+            min=1,
+            metavar="N",
+            help="Generation to go back to (the last before the newest).",
+        ),
     ] = None,
     listed: Annotated[
         bool, typer.Option("--list", help="List the generations of the hosts; changes nothing.")

@@ -113,7 +113,7 @@ def pinned_kernel(facts: Json | None) -> str:
 def choose_kernel_by_hand(layout: str, release: str) -> str:
     """What makes a kernel the default where the menu is not GRUB's own."""
     if layout == "systemd-boot":
-        return f"sudo bootctl set-default with the entry of {release}, as sudo bootctl list names it"
+        return f"sudo bootctl set-default with the entry of {release} in sudo bootctl list"
     return f"sudo grubby --set-default /boot/vmlinuz-{release}"
 
 

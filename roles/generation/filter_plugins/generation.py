@@ -8,6 +8,8 @@ from typing import Any
 Json = dict[str, Any]
 
 PREVIOUS = "previous"
+# What makes a generation another one; the module has the same.
+COMPARED = ("kernel", "arguments", "managed_keys", "packages", "images")
 # What a boot loader's entry and a package may be called; anything else was not written by stroke.
 RELEASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*\Z")
 BY_HAND = {
@@ -31,6 +33,17 @@ def name_of(one: Json) -> str:
     return f"generation {one['number']} of {one['at'][:10]}"
 
 
+def _before_the_newest(every: list[Json]) -> Json:
+    """The last state that differs from the newest one; those made by going back count for neither.
+
+    It is the same one after a rollback, so that a second run goes no further.
+    """
+    forward = [one for one in every if not one.get("back_to")] or every
+    newest = forward[-1]
+    differ = [one for one in forward if any(one[key] != newest[key] for key in COMPARED)]
+    return differ[-1] if differ else {}
+
+
 def generation_choice(known: Json, wanted: Any) -> Json:
     """`back`, the generation that `wanted` (a number, or `previous`) means, or `problems`."""
     every = known["generations"]
@@ -40,15 +53,11 @@ def generation_choice(known: Json, wanted: Any) -> Json:
         what = "nothing was proven on this host yet, so there is no generation to go back to"
         return {"back": {}, "problems": [_problem("STK-451", what, "run stroke provision first")]}
     if str(wanted).strip() == PREVIOUS:
-        older = [one for one in every if one["number"] < known["current"]]
+        older = _before_the_newest(every)
         if older:
-            return {"back": older[-1], "problems": []}
-        only = len(every) == 1
-        what = (
-            f"{name_of(every[0])} is the only one" if only
-            else f"the host is at generation {known['current']}, and there is none before it"
-        )  # fmt: skip
-        hint = "the next change makes another one" if only else f"name one by --to: {listing}"
+            return {"back": older, "problems": []}
+        what = f"{name_of(every[-1])} is the only one, or the others are the same"
+        hint = "the next change makes another one; to name one: stroke rollback --to N"
         return {"back": {}, "problems": [_problem("STK-451", what, hint)]}
     found = next((one for one in every if str(one["number"]) == str(wanted).strip()), None)
     if found is None:
@@ -214,7 +223,9 @@ def _take_kernel(new: Json, one: Json, known: Json, facts: Json, why: str) -> No
     new["reasons"]["kernel"] = f"{release}, {why}"
     floor = str(kernel.get("install_floor") or "")
     if floor and _numbers(release) < _numbers(floor):
-        what = f"kernel {release} of {name_of(one)} is below {floor}, which the catalogue wants by now"
+        what = (
+            f"kernel {release} of {name_of(one)} is below {floor}, which the catalogue wants by now"
+        )
         hint = "it runs because it was asked for; stroke provision goes forward"
         new["warnings"].append(_problem("STK-W03", what, hint))
 

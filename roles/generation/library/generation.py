@@ -166,6 +166,8 @@ def record(before: Json, now: Json, back: int, keep: int, at: str) -> Json:
     if found is None:
         numbers = [one["number"] for one in known]
         found = {**now, "number": max(numbers, default=0) + 1, "at": at}
+        if back:  # with a part of it only, or with what is there in its place by now
+            found["back_to"] = back
         known.append(found)
     while len(known) > max(2, keep):
         known.remove(next(one for one in known if one is not found))

@@ -14,8 +14,8 @@ OLD_ARCHIVE = (
 
 
 GONE = (
-    "go back without it: -e '{\"generation_parts\": [\"kernel\", \"arguments\", \"image\"]}', or add an "
-    "archive that has it"
+    "add an archive that has it; to go back to a generation without its firmware: "
+    """-e '{"generation_parts": ["kernel", "arguments", "image"]}'"""
 )
 
 
