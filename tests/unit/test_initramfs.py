@@ -46,3 +46,16 @@ def test_the_initramfs_is_built_for_it_once(
         assert initramfs.rebuild(shell, tool, 40, tmp_path) is None  # the packages have built it
     assert initramfs.rebuild(shell, tool, 60, tmp_path) == "7"
     assert shell.calls == [command.format(boot=boot)]
+
+
+def test_the_kernel_that_a_host_goes_back_to_gets_the_firmware(tmp_path: Path) -> None:
+    for release in ("6", "7"):
+        (tmp_path / "boot").mkdir(exist_ok=True)
+        (tmp_path / "lib/modules" / release).mkdir(parents=True)
+        for name in ("vmlinuz", "initrd.img"):
+            path = tmp_path / "boot" / f"{name}-{release}"
+            path.touch()
+            os.utime(path, (50, 50))
+    shell = Fake({})
+    assert initramfs.rebuild(shell, "initramfs-tools", 60, tmp_path, chosen="6") == "6"
+    assert shell.calls == ["update-initramfs -u -k 6"]

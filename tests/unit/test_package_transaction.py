@@ -71,7 +71,7 @@ class Host:
 
 def params(folder: Path, *names: str, **more: Any) -> Json:
     return {"folder": str(folder), "records": ["kernel"], "hold": [], "firmware": [],
-            "initramfs": "", "wanted": [{"name": name} for name in names], **more}  # fmt: skip
+            "initramfs": "", "release": "", "wanted": [{"name": name} for name in names], **more}  # fmt: skip
 
 
 def saved(folder: Path) -> Json:
@@ -117,12 +117,12 @@ def test_a_changed_firmware_asks_for_an_initramfs_until_there_is_one(
     host = Host()
     built: list[Any] = []
 
-    def rebuild(*arguments: Any) -> str:
+    def rebuild(*arguments: Any, **chosen: str) -> str:
         built.append(arguments)
         return "7"
 
     wanted = params(tmp_path, "fw", firmware=["fw"], initramfs="dracut")
-    monkeypatch.setattr(package_transaction, "rebuild", lambda *a: 1 / 0)
+    monkeypatch.setattr(package_transaction, "rebuild", lambda *a, **b: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         package_transaction.present(host, Shell(), wanted)
     assert saved(tmp_path)["initramfs"]

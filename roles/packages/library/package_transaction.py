@@ -61,6 +61,10 @@ options:
     type: str
     choices: ["", initramfs-tools, dracut]
     default: ""
+  release:
+    description: Kernel that will boot; empty finds out.
+    type: str
+    default: ""
   lock_timeout:
     description: Seconds to wait for another package transaction.
     type: int
@@ -160,7 +164,7 @@ def present(host: Any, shell: Shell, params: dict[str, Any]) -> dict[str, Any]:
             record.save()
     built = None
     if record.initramfs and params["initramfs"]:
-        built = rebuild(shell, params["initramfs"], record.initramfs)
+        built = rebuild(shell, params["initramfs"], record.initramfs, chosen=params["release"])
         record.initramfs = None
         record.save()
     changed = _hold(host, record, params["hold"])
@@ -225,6 +229,7 @@ def main() -> None:
             "hold": strings,
             "firmware": strings,
             "initramfs": {"default": "", "choices": ["", "initramfs-tools", "dracut"]},
+            "release": {"default": ""},
             "lock_timeout": {"type": "int", "default": 900},
             "folder": {"type": "path", "default": "/var/lib/stroke/packages"},
         },

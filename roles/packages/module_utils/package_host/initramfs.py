@@ -33,12 +33,15 @@ def next_release(shell: Shell, root: Path = Path("/")) -> str | None:
     return max(found, key=_by_number, default=None)
 
 
-def rebuild(shell: Shell, tool: str, since: float, root: Path = Path("/")) -> str | None:
+def rebuild(
+    shell: Shell, tool: str, since: float, root: Path = Path("/"), chosen: str = ""
+) -> str | None:
     """Build the initramfs anew where the packages themselves have not; the release, or null.
 
     `since`: seconds since 1970 at which the transaction began. A newer image has the firmware.
+    `chosen` is the kernel that will boot, where it is not the loader's default.
     """
-    release = next_release(shell, root)
+    release = chosen or next_release(shell, root)
     if release is None:
         return None
     boot = root / "boot"
