@@ -71,7 +71,8 @@ class Host:
 
 def params(folder: Path, *names: str, **more: Any) -> Json:
     return {"folder": str(folder), "records": ["kernel"], "hold": [], "firmware": [],
-            "initramfs": "", "release": "", "wanted": [{"name": name} for name in names], **more}  # fmt: skip
+            "initramfs": "", "release": "", "wanted": [{"name": name} for name in names],
+            **more}  # fmt: skip
 
 
 def saved(folder: Path) -> Json:
