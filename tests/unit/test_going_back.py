@@ -163,7 +163,8 @@ def test_parts_that_are_left_out_are_not_asked_for() -> None:
 
 def test_a_release_that_stroke_cannot_have_written_is_refused() -> None:
     for hostile in ("", "$(reboot)", "../x", "a b", '"', "-x"):
-        (problem,) = generation.lacks(made(1, kernel=hostile), known(), facts(), PARTS)
+        there = known(kernels=[hostile])
+        (problem,) = generation.lacks(made(1, kernel=hostile), there, facts(), PARTS)
         assert problem["code"] == "STK-453"
 
 
