@@ -27,6 +27,7 @@ ACTION_STYLE = {
     "upgrade": "yellow",
     "restart": "yellow",
     "unmask": "yellow",
+    "repair": "yellow",
     "reboot": "magenta",
     "remove": "red",
     "stop": "red",
