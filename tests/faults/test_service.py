@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.containers import ROOT, Container, container
 
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.container
 UNIT = "stroke-inference.service"
 MODELS = "/var/lib/stroke/models"
 TAKEN = 8123
+KNOWN = "11669"  # a llama.cpp whose arguments the catalogue has
 COMPLETION = """
 import json, urllib.request
 question = json.dumps({"prompt": "a", "max_tokens": 2}).encode()
@@ -101,6 +103,13 @@ class Service:
             time.sleep(1)
         raise AssertionError(said)
 
+    def until(self, state: str, seconds: float) -> None:
+        """Wait for what systemd says of the unit."""
+        deadline = time.monotonic() + seconds
+        while self.property("ActiveState") != state and time.monotonic() < deadline:
+            time.sleep(1)
+        assert self.property("ActiveState") == state
+
     def as_before(self) -> None:
         """Nothing of what failed is left: the inventory's own settings are what the host has."""
         self.serves()
@@ -129,9 +138,9 @@ def test_a_first_start_with_its_port_taken_is_told_and_the_next_run_serves(
 ) -> None:
     with pytest.raises(AssertionError, match="STK-601"):
         service.host.converge()
-    assert service.property("ActiveState") == "failed"
+    service.until("failed", 120)
     journal = service.host.sh(f"journalctl --no-pager --unit={UNIT}")
-    assert "address already in use" in journal.lower() or "couldn't bind" in journal
+    assert "address already in use" in journal
     service.host.sh("systemctl stop other.service")
     mended = service.provision()
     assert mended.status == 0, mended
@@ -142,9 +151,9 @@ def test_an_archive_that_is_cut_off_is_refused_before_a_change(
     service: Service, tmp_path: Path
 ) -> None:
     before = service.invocation
-    whole = service.host.state / "artifacts" / "image.tar"
-    (archive,) = [whole] if whole.exists() else (service.host.state / "artifacts").rglob("*.tar")
-    short = tmp_path / "short.tar"
+    variables = yaml.safe_load(service.host.inventory.read_text(encoding="utf-8"))["all"]["vars"]
+    archive = Path(variables["inference_server_image_archive"])
+    short = tmp_path / archive.name
     short.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
     refused = service.provision(inference_server_image_archive=str(short))
     assert (refused.status, refused.codes) == (5, ["STK-405"]), refused
@@ -187,7 +196,9 @@ def test_an_argument_that_the_catalogue_does_not_know_is_refused_before_a_change
     service: Service,
 ) -> None:
     before = service.invocation
-    refused = service.provision(inference_server_extra_args=["--no-such-argument"])
+    refused = service.provision(
+        inference_server_engine_version=KNOWN, inference_server_extra_args=["--no-such-argument"]
+    )
     assert refused.status == 5 and refused.codes[0].startswith("STK-43"), refused
     assert service.invocation == before
 
@@ -206,27 +217,10 @@ def test_a_killed_container_is_started_again_and_the_status_says_so(service: Ser
     assert "137" in seen["last_stop"] or "KILL" in seen["last_stop"], seen
 
 
-def test_a_container_out_of_memory_is_started_again_and_the_status_says_why(
-    service: Service,
-) -> None:
-    """Its limit falls below what it uses, so that the kernel's killer has to work."""
-    service.host.sh(f"systemctl set-property --runtime {UNIT} MemorySwapMax=0 MemoryMax=4M")
-    deadline = time.monotonic() + 60
-    while service.property("NRestarts") in ("0", "1") and time.monotonic() < deadline:
-        time.sleep(0.5)
-    service.host.sh(f"systemctl set-property --runtime {UNIT} MemorySwapMax= MemoryMax=")
-    service.serves()
-    assert "memory" in service.state()["last_stop"], service.state()
-    service.as_before()
-
-
 def test_a_crash_loop_ends_is_told_and_the_next_run_mends_it(service: Service) -> None:
     model = service.host.sh(f"find {MODELS} -maxdepth 1 -type f").splitlines()[0]
     service.host.sh(f"truncate --size=100 '{model}'; systemctl restart --no-block {UNIT}")
-    deadline = time.monotonic() + 240
-    while service.property("ActiveState") != "failed" and time.monotonic() < deadline:
-        time.sleep(1)
-    assert service.property("ActiveState") == "failed"
+    service.until("failed", 240)
     told = service.stroke("status")
     assert told.status == 6, told
     (seen,) = told.host["state"]["services"]
