@@ -11,8 +11,8 @@ SANDBOX_PACKAGES := apt-utils debian-archive-keyring dpkg-dev e2fsprogs gpg mmde
 TEST_PACKAGES := $(SANDBOX_PACKAGES) crun dosfstools fdisk git grub-common iptables mtools ovmf podman \
 	rpm runc umockdev
 
-.PHONY: demo test docs lint unit packaging molecule molecule-host molecule-dnf oracle fleet secrets boot-faults \
-	boot-guests this-machine downloads vm acceptance bench contract constraints clean demo-packages \
+.PHONY: demo test docs lint unit packaging molecule molecule-host molecule-dnf oracle fleet secrets faults \
+	boot-faults boot-guests this-machine downloads vm acceptance bench contract constraints clean demo-packages \
 	test-packages
 .DEFAULT_GOAL := test
 
@@ -29,13 +29,13 @@ lint unit packaging: $(VENV)/.installed
 docs: $(VENV)/.installed
 	@$(BIN)/python docs/generate.py
 
-molecule molecule-host molecule-dnf oracle fleet secrets boot-faults boot-guests this-machine downloads vm: \
+molecule molecule-host molecule-dnf oracle fleet secrets faults boot-faults boot-guests this-machine downloads vm: \
 		test-packages $(VENV)/.installed
 	@$(STAGES) $@
 
 # What takes longer than `make test` may.
 acceptance: test-packages $(VENV)/.installed
-	@$(STAGES) molecule-host molecule-dnf oracle fleet secrets this-machine downloads acceptance
+	@$(STAGES) molecule-host molecule-dnf oracle fleet secrets faults this-machine downloads acceptance
 
 # Containers by default; hosts that are converged: bench/run.py --inventory hosts.ini
 bench: test-packages $(VENV)/.installed

@@ -93,6 +93,7 @@ def stages() -> list[Stage]:
         pytest("oracle", "-m", "container", "tests/oracle"),
         pytest("fleet", "-s", "-m", "container", "tests/fleet"),
         pytest("secrets", "-m", "container", "tests/secrets"),
+        pytest("faults", "-m", "container", "tests/faults"),
         pytest("boot-faults", "-m", "container", "tests/boot"),
         pytest("this-machine", "-m", "container", "tests/this_machine"),
         pytest("downloads", "-m", "container", "tests/downloads"),

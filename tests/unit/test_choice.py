@@ -13,6 +13,7 @@ from tests.unit.trees import ROOT
 Json = dict[str, Any]
 FILE: Json = {"exists": True, "type": "file", "mode": "0644"}
 FACTS: Json = {
+    "apt": {"broken": ["podman"], "interrupted": ["0001"]},
     "packages": {"podman": {"version": "5.4.2", "held": False}},
     "users": {"stroke": {"groups": ["render"]}, "nobody-yet": None},
     "kernel": {"running": "7.2.12", "running_package": {"version": "7.2.12-1"}},
@@ -37,6 +38,7 @@ FACTS: Json = {
         ),
         ({"kind": "user", "name": "nobody-yet"}, {"exists": False, "groups": [], "subids": False}),
         ({"kind": "user", "name": "never-asked"}, None),
+        ({"kind": "package_database"}, {"unfinished": ["podman", "0001"]}),
         ({"kind": "kernel"}, {"running": "7.2.12", "version": "7.2.12-1"}),
         ({"kind": "file", "path": "/etc/a.d/stroke-x"}, FILE),
         ({"kind": "file", "path": "/etc/a.d/stroke-y"}, {"exists": False}),

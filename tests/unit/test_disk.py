@@ -86,6 +86,17 @@ def test_only_a_separate_boot_is_mounted() -> None:
     assert "/boot" in Recipe("trixie", ARCHIVE, boot_mib=96).files()["etc/fstab"][0]
 
 
+def test_a_guest_that_starts_grub_by_uefi_has_an_esp_and_the_same_settings() -> None:
+    recipe = Recipe("trixie", ARCHIVE, boot_loader="grub-efi")
+    files, bios = recipe.files(), Recipe("trixie", ARCHIVE).files()
+    assert recipe.root_device == "/dev/vda2"
+    assert "grub-efi-amd64-bin" in recipe.packages and "grub-pc-bin" not in recipe.packages
+    assert "LABEL=STROKE-ESP /boot/efi vfat" in files["etc/fstab"][0]
+    assert files["etc/default/grub"] == bios["etc/default/grub"]
+    assert files["sbin/stroke-seal"] == bios["sbin/stroke-seal"]
+    assert "etc/kernel/cmdline" not in files
+
+
 def test_a_guest_with_systemd_boot_has_an_esp_and_no_grub() -> None:
     recipe = Recipe("trixie", ARCHIVE, boot_loader="systemd-boot")
     files = recipe.files()

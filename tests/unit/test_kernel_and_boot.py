@@ -181,7 +181,10 @@ def test_needs_on_one_file_system_are_added_up() -> None:
 
 @pytest.mark.parametrize("place", ["broken", "interrupted"])
 def test_a_broken_package_database_stops_an_installation(place: str) -> None:
-    assert problems(strix_halo(**{f"apt__{place}": ["grub-pc"]})) == ["STK-407"]
+    facts = strix_halo(**{f"apt__{place}": ["grub-pc"]})
+    assert problems(facts) == ["STK-407"]
+    agreed = preflight.preflight_problems(facts, PROFILE, [KERNEL_CHANGE], [], True)
+    assert agreed == [], "somebody agreed that it is repaired first"
 
 
 def test_a_transaction_that_does_not_end_stops_an_installation() -> None:

@@ -193,7 +193,7 @@ def test_without_a_sandbox_the_error_names_the_next_command(tools: Path, verb: s
         (SandboxOptions(image=Path("/nowhere.qcow2")), "/nowhere.qcow2 does not exist"),
         (SandboxOptions(disk_gib=1), "3 GiB"),
         (SandboxOptions(boot_mib=10), "/boot"),
-        (SandboxOptions(boot_loader="lilo"), "grub, systemd-boot"),
+        (SandboxOptions(boot_loader="lilo"), "grub, grub-efi, systemd-boot"),
         (SandboxOptions(boot_loader="systemd-boot", boot_mib=512), "without a separate /boot"),
         (SandboxOptions(boot_loader="systemd-boot", image=Path("/dev/null")), "does not exist"),
     ],

@@ -199,6 +199,17 @@ def test_it_is_back_by_itself_after_a_reboot(served: Served) -> None:
     assert served.complete() == 4
 
 
+def test_out_of_memory_is_a_new_start_and_the_status_says_why(served: Served) -> None:
+    """Its limit falls below what it uses, so that the kernel's killer has to work."""
+    limit = f"{served.backend.systemctl} set-property --runtime {SERVICE}"
+    served.guest.run(f"{limit} MemorySwapMax=0 MemoryMax=4M; sleep 5; {limit} MemoryMax=infinity")
+    served.wait()
+    assert served.complete() == 4
+    (seen,) = served.stroke("status").host["state"]["services"]
+    assert seen["health"] == "serving", seen
+    assert seen["last_stop"] == "the kernel killed it for lack of memory", seen
+
+
 def test_a_streaming_request_finishes_on_stop(served: Served) -> None:
     began = time.monotonic()
     served.complete(32)

@@ -37,7 +37,7 @@ def up(
         Path | None,
         typer.Option(help="Boot this cloud image instead.", exists=True, dir_okay=False),
     ] = None,
-    boot_loader: Annotated[str, typer.Option(help="grub or systemd-boot.")] = "grub",
+    boot_loader: Annotated[str, typer.Option(help="grub, grub-efi or systemd-boot.")] = "grub",
     gpu: Annotated[str, typer.Option(help="GPU that the guest declares (simulated).")] = "gfx1151",
     gpu_memory: Annotated[int, typer.Option(help="RAM in GiB that the guest declares.")] = 128,
     accel: Annotated[str, typer.Option(help="auto, kvm or tcg.")] = "auto",

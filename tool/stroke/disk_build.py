@@ -33,7 +33,8 @@ _EXT4 = (
     "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,"
     "sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum"
 )
-_GRUB_MODULES = ("biosdisk", "part_msdos", "ext2", "search", "search_label", "normal", "configfile")
+_GRUB_MODULES = ("ext2", "search", "search_label", "normal", "configfile")
+_GRUB_DISK = {"i386-pc": ("biosdisk", "part_msdos"), "x86_64-efi": ("part_gpt", "fat")}
 
 
 def recipe_from(data: dict[str, Any]) -> Recipe:
@@ -64,12 +65,16 @@ def build(recipe: Recipe, disk: BaseDisk) -> None:
         # fmt: on
     try:
         _configure(recipe, root)
-        if recipe.esp:
-            _install_systemd_boot(root, disk.directory / "esp")
-            _assemble_with_esp(root, disk)
-        else:
-            _install_grub(recipe, root)
+        if not recipe.esp:
+            _install_grub(recipe, root, "i386-pc")
             _assemble(recipe, root, disk)
+            return
+        esp = disk.directory / "esp"
+        if recipe.grub:
+            _install_grub_efi(recipe, root, esp)
+        else:
+            _install_systemd_boot(root, esp)
+        _assemble_with_esp(root, disk)
     finally:
         shutil.rmtree(root, ignore_errors=True)
 
@@ -108,19 +113,29 @@ def _inside(root: Path, *command: str, **environment: str) -> None:
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **environment})  # fmt: skip
 
 
-def _install_grub(recipe: Recipe, root: Path) -> None:
-    grub = root / "boot/grub/i386-pc"
+def _install_grub(recipe: Recipe, root: Path, target: str) -> Path:
+    """GRUB's modules where they are looked for, and its core image, which is returned."""
+    grub = root / "boot/grub" / target
     grub.mkdir(parents=True)
-    for module in (root / "usr/lib/grub/i386-pc").iterdir():
+    for module in (root / "usr/lib/grub" / target).iterdir():
         if module.suffix in (".mod", ".lst", ".img"):
             shutil.copy(module, grub)
     label, prefix = (BOOT_LABEL, "") if recipe.boot_mib else (ROOT_LABEL, "/boot")
     (grub / "load.cfg").write_text(
         f"search --label {label} --set root\nset prefix=($root){prefix}/grub\n"
     )
-    _inside(root, "grub-mkimage", "--format=i386-pc", "--output=/boot/grub/i386-pc/core.img",
-           "--config=/boot/grub/i386-pc/load.cfg", f"--prefix={prefix}/grub",
-           *_GRUB_MODULES)  # fmt: skip
+    core, config = (f"/boot/grub/{target}/{name}" for name in ("core.img", "load.cfg"))
+    _inside(root, "grub-mkimage", f"--format={target}", f"--output={core}", f"--config={config}",
+            f"--prefix={prefix}/grub", *_GRUB_DISK[target], *_GRUB_MODULES)  # fmt: skip
+    return grub / "core.img"
+
+
+def _install_grub_efi(recipe: Recipe, root: Path, esp: Path) -> None:
+    """GRUB at the path that firmware starts where it has no entry of its own."""
+    program = esp / "EFI/BOOT/BOOTX64.EFI"
+    program.parent.mkdir(parents=True)
+    shutil.copy(_install_grub(recipe, root, "x86_64-efi"), program)
+    (root / "boot/efi").mkdir(mode=0o700)
 
 
 def _install_systemd_boot(root: Path, esp: Path) -> None:

@@ -12,7 +12,8 @@ ADMIN = "admin"
 ROOT_LABEL = "stroke-root"
 BOOT_LABEL = "stroke-boot"
 ESP_LABEL = "STROKE-ESP"  # FAT knows eleven capital letters
-BOOT_LOADERS = ("grub", "systemd-boot")
+BOOT_LOADERS = ("grub", "grub-efi", "systemd-boot")
+UEFI = ("grub-efi", "systemd-boot")
 # Two kernels, each with the initramfs of every driver that the first one has before it is sealed.
 ESP_MIB = 512
 SEED_SERIAL = "stroke-seed"
@@ -25,9 +26,10 @@ _SYSTEM = (
     *("systemd-sysv", "udev", "dbus", "libpam-systemd"),
 )
 _LOGIN = ("openssh-server", "sudo", "python3", "iproute2", "ca-certificates")
-# grub2-common has update-grub; its images are put together from grub-pc-bin without an installer.
+# grub2-common has update-grub; images are made of what the -bin package has, without an installer.
 LOADER_PACKAGES = {
     "grub": ("grub-pc-bin", "grub2-common"),
+    "grub-efi": ("grub-efi-amd64-bin", "grub2-common", "dosfstools"),
     "systemd-boot": ("systemd-boot", "dosfstools"),
 }
 # A guest lives for minutes: its disk need not survive a power failure of the host, and
@@ -110,7 +112,7 @@ echo MODULES=dep >/etc/initramfs-tools/conf.d/driver-policy
 update-grub >/dev/console 2>&1 && grub-editenv /boot/grub/grubenv create \\
     && rm -f /sbin/stroke-seal && echo stroke-sealed >/dev/console
 sync
-umount /boot 2>/dev/null
+umount /boot /boot/efi 2>/dev/null
 mount -o remount,ro /
 reboot -ff
 """
@@ -151,7 +153,12 @@ class Recipe:
     @property
     def esp(self) -> bool:
         """Whether the disk has an EFI system partition, and with it a GUID partition table."""
-        return self.boot_loader == "systemd-boot"
+        return self.boot_loader in UEFI
+
+    @property
+    def grub(self) -> bool:
+        """Whether GRUB starts the guest, by BIOS or by UEFI."""
+        return self.boot_loader != "systemd-boot"
 
     @property
     def root_device(self) -> str:
@@ -184,12 +191,12 @@ class Recipe:
                 self.archive.deb822_sources(self.release),
                 0o644,
             ),
-            "sbin/stroke-seal": (SEAL_SYSTEMD_BOOT if self.esp else SEAL, 0o755),
+            "sbin/stroke-seal": (SEAL if self.grub else SEAL_SYSTEMD_BOOT, 0o755),
         }
-        if self.esp:
-            files["etc/kernel/cmdline"] = (_KERNEL_CMDLINE, 0o644)
-        else:
+        if self.grub:
             files["etc/default/grub"] = (_GRUB_DEFAULT, 0o644)
+        else:
+            files["etc/kernel/cmdline"] = (_KERNEL_CMDLINE, 0o644)
         # Translated descriptions double what `apt-get update` reads; nothing here shows them.
         options = self.archive.apt_options() + 'Acquire::Languages "none";\n'
         files["etc/apt/apt.conf.d/90sandbox"] = (options, 0o644)

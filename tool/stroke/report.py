@@ -102,6 +102,9 @@ class HostRun:
         if self.unreachable:
             return Exit.UNREACHABLE
         codes = [exit_of(problem.code) for problem in self.all_problems]
+        if self.applied and self.changed:
+            # Refused is what nothing was changed on: a source that fails half way is a failure.
+            codes = [Exit.FAILED if code is Exit.REFUSED else code for code in codes]
         return worst([*codes, Exit.VERIFY] if self.checks_failed else codes)
 
     @property

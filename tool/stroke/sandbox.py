@@ -20,7 +20,7 @@ from stroke.engine_image import engine_image
 from stroke.errors import StrokeError
 from stroke.firmware import for_guest, installed
 from stroke.guest_login import Login
-from stroke.guest_recipe import BOOT_LOADERS, RELEASES, SEED_SERIAL, Recipe
+from stroke.guest_recipe import BOOT_LOADERS, RELEASES, SEED_SERIAL, UEFI, Recipe
 from stroke.host_apt import KEYRING, Archive, read_archive
 from stroke.machine import Hardware, Process, free_port, spawn
 from stroke.nocloud import write_nocloud
@@ -60,7 +60,7 @@ class SandboxOptions:
     @property
     def uefi(self) -> bool:
         """Whether the guest starts by UEFI: systemd-boot knows nothing else."""
-        return self.boot_loader == "systemd-boot"
+        return self.boot_loader in UEFI
 
     def check(self) -> None:
         """Refuse what cannot work before anything is built."""
@@ -80,7 +80,7 @@ class SandboxOptions:
         elif self.boot_loader not in BOOT_LOADERS:
             problem = f"no boot loader {self.boot_loader!r}; there are: {', '.join(BOOT_LOADERS)}"
         elif self.uefi and (self.image is not None or self.boot_mib is not None):
-            problem = "systemd-boot comes with a disk of its own, without a separate /boot"
+            problem = f"{self.boot_loader} comes with a disk of its own, without a separate /boot"
         if problem:
             raise StrokeError(problem, code="STK-704", hint="see `stroke sandbox up --help`")
 

@@ -28,6 +28,7 @@ ACTION_STYLE = {
     "downgrade": "yellow",
     "restart": "yellow",
     "unmask": "yellow",
+    "repair": "yellow",
     "reboot": "magenta",
     "remove": "red",
     "stop": "red",

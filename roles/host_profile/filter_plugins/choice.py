@@ -10,6 +10,7 @@ Json = dict[str, Any]
 
 # In the order of playbooks/site.yml.
 ROLES = (
+    "preflight",
     "kernel",
     "boot_params",
     "rocm",
@@ -61,6 +62,9 @@ def _of_survey(item: Json, seen: Json) -> Json | None:
 def _of_facts(item: Json, facts: Json) -> Json | None:
     if item["kind"] == "package":
         return facts["packages"].get(item["name"]) or None
+    if item["kind"] == "package_database":
+        apt = facts["apt"]
+        return {"unfinished": [*apt["broken"], *(apt.get("interrupted") or [])]}
     if item["kind"] == "user":
         if item["name"] not in facts["users"]:
             return None

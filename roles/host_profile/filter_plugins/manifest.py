@@ -209,6 +209,15 @@ def _kernel(item: Json, seen: Json) -> Change | None:
     return Change("reboot", running or UNKNOWN, f"≥ {minimum}")
 
 
+def _package_database(item: Json, seen: Json) -> Change | None:
+    """Package work that was cut off leaves packages that are neither there nor gone."""
+    unfinished = [str(name) for name in seen.get("unfinished") or []]
+    if not unfinished:
+        return None
+    more = f" and {len(unfinished) - 3} more" if len(unfinished) > 3 else ""
+    return Change("repair", f"unfinished: {', '.join(unfinished[:3])}{more}", "clean")
+
+
 COMPARE: dict[str, tuple[str, Callable[[Json, Json], Change | None]]] = {
     "file": ("path", _place),
     "directory": ("path", _place),
@@ -218,6 +227,7 @@ COMPARE: dict[str, tuple[str, Callable[[Json, Json], Change | None]]] = {
     "image": ("reference", _image),
     "kernel_arg": ("key", _kernel_arg),
     "kernel": ("kernel", _kernel),
+    "package_database": ("package database", _package_database),
 }
 
 

@@ -80,16 +80,24 @@ def _space(facts: Json, needs: list[Json]) -> list[Json]:
     return found
 
 
+def unfinished_packages(facts: Json) -> list[str]:
+    """Packages that are half installed, and journals of dpkg that apt refuses to work beside."""
+    return [*facts["apt"]["broken"], *facts["apt"].get("interrupted", [])]
+
+
 def preflight_problems(
-    facts: Json, profile: Json, changes: list[Json], needs: list[Json]
+    facts: Json, profile: Json, changes: list[Json], needs: list[Json], repair: bool = False
 ) -> list[Json]:
-    """No room for what is about to be installed, or a package database that cannot take it."""
+    """No room for what is about to be installed, or a package database that cannot take it.
+
+    `repair`: somebody agreed that unfinished package work is finished first.
+    """
     found = []
     packages = [change for change in changes if change["kind"] == "package"]
     needs = [*needs, *kernel_needs(profile, changes)]
     if changes:
         found += _space(facts, needs)
-    broken = facts["apt"]["broken"] + facts["apt"].get("interrupted", [])
+    broken = [] if repair else unfinished_packages(facts)
     holder = facts["apt"]["locked_by"] or facts.get("dnf", {}).get("locked_by")
     if packages and holder:
         found.append(
@@ -104,7 +112,8 @@ def preflight_problems(
             _problem(
                 "STK-407",
                 f"the package database is not clean: {', '.join(broken[:5])}",
-                "on the host run: sudo dpkg --configure -a && sudo apt-get --fix-broken install",
+                "on the host run: sudo dpkg --configure -a && sudo apt-get --fix-broken install; "
+                "or let stroke do it: -e preflight_repair_packages=true",
             )
         )
     return found + _held(facts, packages)
@@ -189,4 +198,5 @@ class FilterModule:
             "preflight_problems": preflight_problems,
             "problem_sentence": problem_sentence,
             "disk_needs": disk_needs,
+            "unfinished_packages": unfinished_packages,
         }

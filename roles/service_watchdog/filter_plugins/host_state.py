@@ -72,7 +72,8 @@ def _health(seen: Json, history: Json, model: str) -> tuple[str, str]:
     if state in ("activating", "reloading"):
         return ("starting again", why) if history.get("restarts") else ("loading", "")
     if state == "failed":
-        limit = history.get("result") == "start-limit-hit"
+        # After automatic starts systemd keeps the result of the last one, and starts no more.
+        limit = history.get("result") == "start-limit-hit" or bool(history.get("restarts"))
         words = [why, RESULTS["start-limit-hit"] if limit else ""]
         return "failed", "; ".join(dict.fromkeys(word for word in words if word))
     if not seen.get("active"):
