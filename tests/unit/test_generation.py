@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils import basic
+from generation_host import record as record_file
 from gpu_host.files import Host
 
 from tests.unit.trees import write
@@ -118,6 +119,21 @@ def test_whatever_differs_makes_another_one(
     assert [one["number"] for one in debian.record["generations"]] == [1, 2]
 
 
+@pytest.mark.parametrize("harm", ["mode", "link"])
+def test_a_record_that_is_not_as_it_was_left_is_put_right(
+    debian: Debian, capsys: pytest.CaptureFixture[str], harm: str
+) -> None:
+    ask(debian, capsys)
+    path, before = debian.root / RECORD.lstrip("/"), debian.record
+    if harm == "mode":
+        path.chmod(0o666)
+    else:
+        path.symlink_to(path.rename(debian.root / "elsewhere"))
+    assert ask(debian, capsys)["changed"] is True
+    assert (path.is_symlink(), oct(path.stat().st_mode)[-4:]) == (False, "0644")
+    assert debian.record == before
+
+
 def test_check_mode_predicts_and_writes_nothing(
     debian: Debian, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,7 +165,7 @@ def made(number: int, **more: Any) -> Json:
 
 def record_of(*numbers: int, current: int) -> Json:
     known = [made(number) for number in numbers]
-    return {"schema": generation.SCHEMA, "current": current, "generations": known}
+    return {"schema": record_file.SCHEMA, "current": current, "generations": known}
 
 
 def state(kernel: str) -> Json:
@@ -162,30 +178,30 @@ def numbers(record: Json) -> list[int]:
 
 
 def test_a_host_that_went_back_is_at_that_generation_and_goes_forward_to_the_last_one() -> None:
-    gone = generation.record(record_of(1, 2, 3, current=3), state("2"), 2, 10, "now")
+    gone = record_file.record(record_of(1, 2, 3, current=3), state("2"), 2, 10, "now")
     assert (gone["current"], numbers(gone)) == (2, [1, 2, 3])
-    assert generation.record(gone, state("2"), 2, 10, "later") == gone
-    again = generation.record(gone, state("3"), 0, 10, "now")
+    assert record_file.record(gone, state("2"), 2, 10, "later") == gone
+    again = record_file.record(gone, state("3"), 0, 10, "now")
     assert (again["current"], numbers(again)) == (3, [1, 2, 3])
 
 
 def test_the_same_state_once_more_without_going_back_is_a_generation_of_its_own() -> None:
-    made = generation.record(record_of(1, 2, current=2), state("1"), 0, 10, "now")
+    made = record_file.record(record_of(1, 2, current=2), state("1"), 0, 10, "now")
     assert (made["current"], numbers(made)) == (3, [1, 2, 3])
     assert "back_to" not in made["generations"][-1]
 
 
 def test_going_back_with_a_part_only_is_marked_as_such() -> None:
-    made = generation.record(record_of(1, 2, current=2), state("1 with another image"), 1, 10, "")
+    made = record_file.record(record_of(1, 2, current=2), state("1 with another image"), 1, 10, "")
     assert (made["current"], made["generations"][-1]["back_to"]) == (3, 1)
 
 
 def test_the_oldest_go_first_and_the_current_one_never() -> None:
     full = record_of(1, 2, 3, 4, current=4)
-    assert numbers(generation.record(full, state("5"), 0, 3, "")) == [3, 4, 5]
-    back = generation.record(full, state("1"), 1, 3, "")
+    assert numbers(record_file.record(full, state("5"), 0, 3, "")) == [3, 4, 5]
+    back = record_file.record(full, state("1"), 1, 3, "")
     assert (back["current"], numbers(back)) == (1, [1, 3, 4])
-    assert numbers(generation.record(full, state("5"), 0, 0, "")) == [4, 5]
+    assert numbers(record_file.record(full, state("5"), 0, 0, "")) == [4, 5]
 
 
 def test_a_query_tells_what_the_host_still_has(

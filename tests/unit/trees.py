@@ -19,6 +19,7 @@ HOSTS = sorted(
 # On a host Ansible ships the role's helpers as ansible.module_utils.gpu_host.
 ansible.module_utils.__path__.append(str(ROOT / "roles" / "gpu_facts" / "module_utils"))
 ansible.module_utils.__path__.append(str(ROOT / "roles" / "host_verify" / "module_utils"))
+ansible.module_utils.__path__.append(str(ROOT / "roles" / "generation" / "module_utils"))
 
 
 def tree(name: str, target: Path) -> Path:
