@@ -136,7 +136,8 @@ def test_the_list_is_read_only_and_says_what_can_be_gone_back_to() -> None:
     now = ROW | {"number": 3, "current": True, "kernel": "7.2.12"}
     found = RecordedBackend({"generations": listed(gone, ROW, now)})
     result = stroke(found, "rollback", "hosts.ini", "--list")
-    assert [job.playbook.stem for job in found.jobs] == ["generations"]
+    (job,) = found.jobs
+    assert (job.playbook.stem, job.extra_vars) == ("generations", ())
     assert result.exit_code == 0, result.stderr
     lines = {line.split()[0]: line for line in result.stdout.splitlines() if line.split()[:1]}
     assert " no " in lines["1"] and "vllm:1 (gone)" in lines["1"]

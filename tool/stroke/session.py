@@ -97,7 +97,7 @@ class Session:
             extra = (*extra, "stroke_remove_packages=true")
         if playbook == "site" and options.full:
             extra = (*extra, "stroke_full=true")
-        if self.command == "rollback":
+        if self.command == "rollback" and playbook in ("plan", "site"):
             extra = (*extra, json.dumps({"stroke_generation": str(options.to or "previous")}))
         if options.bench:
             extra = (*options.bench.variables, *extra)
