@@ -67,15 +67,21 @@ class Service:
 
     host: Container
 
-    def stroke(self, command: str, *words: str, **settings: Any) -> Answer:
-        done = subprocess.run(
+    def began(self, command: str, *words: str, **settings: Any) -> subprocess.Popen[str]:
+        """A run of stroke that is under way."""
+        return subprocess.Popen(
             [sys.executable, "-m", "stroke", command, self.host.inventory, "--json", *words,
              "-e", json.dumps(settings)],
-            cwd=ROOT, text=True, capture_output=True, check=False, stdin=subprocess.DEVNULL,
+            cwd=ROOT, text=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.fspath(ROOT / "tool"),
                  "XDG_STATE_HOME": os.fspath(self.host.state / "xdg")},
         )  # fmt: skip
-        return Answer(done.returncode, json.loads(done.stdout), done.stderr)
+
+    def stroke(self, command: str, *words: str, **settings: Any) -> Answer:
+        run = self.began(command, *words, **settings)
+        stdout, stderr = run.communicate()
+        return Answer(run.returncode, json.loads(stdout), stderr)
 
     def provision(self, **settings: Any) -> Answer:
         return self.stroke("provision", "--yes", **settings)
@@ -250,4 +256,21 @@ rm -rf "$build" """)
     assert mended.status == 0, mended
     status = service.host.sh("dpkg-query -W -f '${Status}' cut-off crun")
     assert status == "install ok installedinstall ok installed"
+    service.as_before()
+
+
+def test_beside_a_run_at_work_a_second_one_stops_and_one_that_waits_goes_on(
+    service: Service,
+) -> None:
+    with service.began("provision", "--yes", "--full") as first:
+        deadline = time.monotonic() + 120
+        while service.host.sh("test -s /var/lib/stroke/lock && echo held || true") != "held":
+            assert first.poll() is None and time.monotonic() < deadline
+            time.sleep(0.2)
+        refused = service.stroke("provision", "--yes", "--full", host_lock_wait=0)
+        assert (refused.status, refused.codes) == (5, ["STK-520"]), refused
+        waited = service.stroke("provision", "--yes", "--full", host_lock_wait=600)
+        assert waited.status == 0, waited
+        first.communicate(timeout=600)
+        assert first.returncode == 0
     service.as_before()

@@ -1,7 +1,8 @@
-"""Short views of a host's facts, for reports."""
+"""Short views of a host's facts, for reports, and what of some paths is left on it."""
 
 from __future__ import annotations
 
+import fnmatch
 from typing import Any
 
 Json = dict[str, Any]
@@ -51,8 +52,29 @@ def alike_values(facts: Json, profile: Json, groups: list[str]) -> Json:
     }
 
 
+def paths_left(paths: list[str], facts: Json) -> list[str]:
+    """Those of some paths that may be on the host: all but what the look covered and did not find.
+
+    A step for what was never there costs each host a round trip.
+    """
+    seen = facts.get("seen") or {}
+    if not seen.get("paths"):
+        return paths  # nothing was looked at, or the look failed
+
+    def looked(path: str) -> bool:
+        places = (pattern.rpartition("/") for pattern in seen["patterns"])
+        folder, _, name = path.rpartition("/")
+        return any(at == folder and fnmatch.fnmatchcase(name, last) for at, _, last in places)
+
+    return [path for path in paths if path in seen["paths"] or not looked(path)]
+
+
 class FilterModule:
     """Registers the filters with Ansible."""
 
     def filters(self) -> Json:
-        return {"facts_summary": facts_summary, "alike_values": alike_values}
+        return {
+            "facts_summary": facts_summary,
+            "alike_values": alike_values,
+            "paths_left": paths_left,
+        }
