@@ -155,5 +155,7 @@ def compose(settings: list[Json]) -> str:
         if made["shm_size"]:
             service["shm_size"] = made["shm_size"]
         services[made["name"]] = {key: value for key, value in service.items() if value != []}
-    document = yaml.safe_dump({"name": "stroke", "services": services}, sort_keys=False, width=100)
+    # Ansible hands over texts that know where they came from, which YAML takes for objects.
+    plain = json.loads(json.dumps({"name": "stroke", "services": services}))
+    document = yaml.safe_dump(plain, sort_keys=False, width=100)
     return f"{unit.HEADER}\n{document}"
