@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +15,8 @@ NAMES = tuple(f"node-{number:02d}" for number in range(1, 25))
 @pytest.fixture(scope="session")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
     state = tmp_path_factory.mktemp("oracle")
-    with container("stroke-oracle", state, NAMES) as made:
+    # A name of its own: a second run beside this one must not take its container away.
+    with container(f"stroke-oracle-{os.getpid()}", state, NAMES) as made:
         made.converge()
         yield made
 

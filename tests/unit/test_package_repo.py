@@ -94,5 +94,5 @@ def test_the_server_is_on_loopback_and_ends(repository: PackageRepository, serve
     finally:
         repository.stop()
     # A connection that was waiting while the server ended is reset.
-    with pytest.raises(OSError, match="refused|reset"):
+    with pytest.raises(OSError, match=r"refused|reset"):
         urllib.request.urlopen(url, timeout=5)  # noqa: S310 - our own server
