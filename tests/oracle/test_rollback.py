@@ -103,7 +103,7 @@ def test_a_plan_of_going_back_costs_one_more_look(host: Container, one: str, sta
                 f"stroke_generation={start}")  # fmt: skip
     said = {(change["kind"], change["what"].rpartition("/")[2]) for change in back.plan[one]}
     assert {("kernel_arg", "ttm.pages_limit"), ("file", "90-stroke.cfg")} <= said, back.plan
-    looks = [task for task in back.tasks if "generations" in task or "what the host is" in task]
+    looks = [task for task in back.tasks if "generations" in task or "what this host is" in task]
     assert len(looks) == 2, back.tasks
 
 

@@ -77,7 +77,9 @@ def _place(item: Json, seen: Json) -> Change | None:
     if seen.get("exists") is None:
         return Change("change", UNKNOWN, kind)
     if item.get("state") == "absent":
-        return Change("remove", seen.get("type", kind), None) if seen["exists"] else None
+        # `only`: the one type that is meant; a unit that is masked is a link of the same name.
+        meant = item.get("only") in (None, seen.get("type"))
+        return Change("remove", seen.get("type", kind), None) if seen["exists"] and meant else None
     public = int(_mode(item.get("mode") or "0644"), 8) & 0o004
     content: str | None = item.get("content")
     shown = content is not None and public and len(content) <= SHOWN

@@ -38,7 +38,7 @@ def items(settings: Json, unit: Json, place: Json, secrets: list[Json]) -> list[
         {"stage": "serve", "kind": "directory", "path": settings["cache_path"], "mode": "0700",
          "owner": settings["user"], "group": "root",
          "reason": "compiled kernels are kept, so that the next start is quick"},
-        *({"stage": "serve", "kind": "file", "path": path, "state": "absent",
+        *({"stage": "serve", "kind": "file", "path": path, "state": "absent", "only": "file",
            "reason": "another runtime ran the service before"} for path in place["others"]),
         {"stage": "serve", "kind": "file", "path": place["unit"], "content": unit["text"],
          "mode": "0644", "owner": "root", "group": "root",
