@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sysconfig
 import time
 from collections.abc import Iterator
 
 import pytest
 import yaml
 
+from tests import runtime_packages
 from tests.containers import (
     KERNEL,
     LAYOUT,
@@ -68,9 +68,9 @@ def install(made: Container) -> None:
     made.sh("mkdir -p /opt/stroke/site /opt/artifacts")
     for part in ("tool", "roles", "playbooks", "site.yml"):
         _podman("cp", f"{ROOT}/{part}", f"{NAME}:/opt/stroke/{part}")
-    # Compiled modules are for another Python; all of them have a form without, or are optional.
-    _podman("cp", f"{sysconfig.get_path('purelib')}/.", f"{NAME}:/opt/stroke/site")
-    made.sh("rm -rf /opt/stroke/site/cryptography* /opt/stroke/site/cffi* /opt/stroke/site/*.pth")
+    version = made.sh("python3 -c 'import sys; print(*sys.version_info[:2], sep=\".\")'")
+    runtime_packages.install(made.state / "site", version)
+    _podman("cp", f"{made.state}/site/.", f"{NAME}:/opt/stroke/site")
     program(made, "stroke", "stroke")
     program(made, "ansible-playbook", "ansible.cli.playbook")
     _podman("cp", f"{made.state}/artifacts/.", f"{NAME}:/opt/artifacts")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sysconfig
 import tarfile
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests import runtime_packages
 from tests.vm.guest import ROOT, Guest
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
@@ -24,18 +24,15 @@ STROKE = (
     "cd ~ && PYTHONPATH=/opt/stroke/tool:/opt/stroke/site STROKE_CONTENT=/opt/stroke "
     "python3 -m stroke"
 )
-COMPILED = ("cryptography", "cffi", "_cffi_backend")
 
 
-def pack(file: Path) -> None:
-    """This checkout and its pure Python packages; the guest has a Python of another version."""
-    site = Path(sysconfig.get_path("purelib"))
+def pack(file: Path, python: str) -> None:
+    """This checkout, and what it needs for the guest's Python."""
+    runtime_packages.install(file.parent / "site", python)
     with tarfile.open(file, "w:gz") as archive:
         for part in ("tool", "roles", "playbooks", "site.yml"):
             archive.add(ROOT / part, f"stroke/{part}")
-        for path in site.iterdir():
-            if not path.name.startswith(COMPILED) and path.suffix != ".pth":
-                archive.add(path, f"stroke/site/{path.name}")
+        archive.add(file.parent / "site", "stroke/site")
 
 
 def send(guest: Guest, file: Path, target: str) -> None:
@@ -63,7 +60,8 @@ def variables(guest: Guest, tmp_path: Path) -> None:
 
 
 def test_a_run_outlives_the_reboot_of_its_own_machine(guest: Guest, tmp_path: Path) -> None:
-    pack(tmp_path / "stroke.tar.gz")
+    version = guest.run("python3 -c 'import sys; print(*sys.version_info[:2], sep=\".\")'")
+    pack(tmp_path / "stroke.tar.gz", version)
     send(guest, tmp_path / "stroke.tar.gz", "stroke.tar.gz")
     guest.run("sudo tar xzf stroke.tar.gz -C /opt && python3 -c 'import encodings'")
     variables(guest, tmp_path)
