@@ -11,6 +11,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
@@ -74,7 +75,13 @@ def install(made: Container) -> None:
     program(made, "stroke", "stroke")
     program(made, "ansible-playbook", "ansible.cli.playbook")
     _podman("cp", f"{made.state}/artifacts/.", f"{NAME}:/opt/artifacts")
-    settings = json.dumps(_settings(made.state / "artifacts"))
+    made_here = _settings(made.state / "artifacts")
+    settings = json.dumps(made_here)
+    for path in (made_here["inference_server_image_archive"],
+                 *(model["source"] for model in made_here["model_store_models"])):  # fmt: skip
+        _podman("cp", path, f"{NAME}:/opt/artifacts/")
+        settings = settings.replace(path, f"/opt/artifacts/{Path(path).name}")
+    made.sh("chmod -R a+rX /opt/artifacts")
     settings = settings.replace(os.fspath(made.state / "artifacts"), "/opt/artifacts")
     put(made, f"{HOME}/vars.yml", yaml.safe_dump(json.loads(settings)))
     plan = asked(made, f"{STROKE} plan -e @vars.yml --json")
