@@ -74,6 +74,7 @@ def install(made: Container) -> None:
     _podman("cp", f"{made.state}/site/.", f"{NAME}:/opt/stroke/site")
     program(made, "stroke", "stroke")
     program(made, "ansible-playbook", "ansible.cli.playbook")
+    program(made, "ansible-inventory", "ansible.cli.inventory")
     _podman("cp", f"{made.state}/artifacts/.", f"{NAME}:/opt/artifacts")
     made_here = _settings(made.state / "artifacts")
     settings = json.dumps(made_here)
