@@ -122,6 +122,11 @@ class Guest:
             time.sleep(2)
         raise AssertionError(f"no login {seconds:.0f} s after a reboot")
 
+    def wait_for_unit(self, name: str, seconds: int = 240) -> None:
+        """Until systemd calls a unit active: one that loads a model takes a while after a boot."""
+        self.run(f"for i in $(seq {seconds // 2}); do systemctl is-active -q {name}"
+                 " && exit 0; sleep 2; done; exit 1")  # fmt: skip
+
     def complete(self, model: str) -> dict[str, Any]:
         """Ask the endpoint for a chat completion, from inside the guest."""
         question = json.dumps({

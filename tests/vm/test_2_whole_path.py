@@ -142,9 +142,7 @@ def test_every_role_in_full_changes_nothing(guest: Guest) -> None:
 
 def test_the_service_is_back_by_itself_after_a_reboot(guest: Guest) -> None:
     guest.reboot()
-    guest.run(
-        f"for i in $(seq 120); do systemctl is-active -q {UNIT} && exit 0; sleep 2; done; exit 1"
-    )
+    guest.wait_for_unit(UNIT)
     assert guest.complete(seen["model"])["choices"]
 
 

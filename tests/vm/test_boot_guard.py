@@ -58,8 +58,7 @@ class Ready:
 
     def serves(self, seconds: int = 300) -> None:
         """Wait for a completion: the service takes a while after a boot."""
-        self.guest.run(f"for i in $(seq {seconds // 2}); do systemctl is-active -q {UNIT}"
-                       " && exit 0; sleep 2; done; exit 1")  # fmt: skip
+        self.guest.wait_for_unit(UNIT, seconds)
         answer = self.guest.complete(self.provisioned.host["endpoint"]["model"])
         assert answer["choices"][0]["message"]["content"]
 

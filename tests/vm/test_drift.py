@@ -108,9 +108,7 @@ def test_drift_of_kernel_and_boot_is_reported_and_mended(guest: Guest, drift: Dr
     if drift.reboot:
         guest.reboot()
         # A service that is loading is not drift.
-        guest.run(
-            f"for i in $(seq 120); do systemctl is-active -q {UNIT} && exit; sleep 2; done; exit 1"
-        )
+        guest.wait_for_unit(UNIT)
     plan = guest.stroke("plan")
     assert plan.status == 0, plan
     assert sorted(values(plan.host, "role", "action", "what")) == sorted(drift.report)
