@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from stroke.sandbox import SandboxOptions
 
 from tests.vm.guest import Guest, start
+from tests.vm.provisioned import HELD, Provisioned, held, provision
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +18,11 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     running = start(tmp_path_factory.mktemp("state"), SandboxOptions(name="stroke-vm"))
     yield running
     running.sandbox.down()
+
+
+@pytest.fixture(scope="session")
+def provisioned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provisioned]:
+    """One for all modules; each test that needs it untouched starts it anew."""
+    kept = os.environ.get(HELD)
+    with held(Path(kept)) if kept else provision(tmp_path_factory.mktemp("provisioned")) as ready:
+        yield ready

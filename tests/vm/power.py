@@ -29,6 +29,9 @@ class Power:
     arguments: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        """Without arguments: those of the QEMU that runs."""
+        if self.arguments:
+            return
         words = Path(f"/proc/{self._process.pid}/cmdline").read_bytes().decode().split("\0")
         self.arguments = [word.replace("cache=unsafe", "cache=writeback") for word in words[:-1]]
 

@@ -1,6 +1,6 @@
 """The boot transaction on a real GRUB and real kernels: good, broken in five ways, and cut off.
 
-One guest is provisioned, which is the good case; every fault starts from its disk. What is changed
+The provisioned guest is the good case; every fault starts from its disk. What is changed
 there is the memory that the inventory declares, so that a trial takes a reboot and no packages,
 except where packages are what is cut off. Each serial console is kept in .stages/boot-guests.
 """
@@ -8,24 +8,23 @@ except where packages are what is cut off. Each serial console is kept in .stage
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-from stroke.sandbox import SandboxOptions
 
 from tests.vm.boot_faults import FAULTS, Fault
-from tests.vm.guest import ROOT, Guest, Result, start
+from tests.vm.guest import ROOT, Guest
 from tests.vm.power import Power
+from tests.vm.provisioned import Provisioned, words
 
 pytestmark = pytest.mark.slow
 
 EVIDENCE = ROOT / ".stages" / "boot-guests"
 STATE = "/var/lib/stroke/boot_guard/state.json"
-UNIT = "stroke-inference.service"
 # Another amount of memory is another ttm.pages_limit: a trial without packages.
 CHANGE = ("-e", "stroke_memory_gib=96")
 HEALTH_SECONDS, DEADLINE_SECONDS = 180, 360
@@ -48,19 +47,17 @@ Run = subprocess.Popen[str]
 
 @dataclass
 class Ready:
-    """A provisioned guest, and its disk."""
+    """A provisioned guest, and what is asked of it after a fault."""
 
-    guest: Guest
-    power: Power
-    disk: Path
-    provisioned: Result
-    words: list[str]
+    origin: Provisioned
 
-    def serves(self, seconds: int = 300) -> None:
-        """Wait for a completion: the service takes a while after a boot."""
-        self.guest.wait_for_unit(UNIT, seconds)
-        answer = self.guest.complete(self.provisioned.host["endpoint"]["model"])
-        assert answer["choices"][0]["message"]["content"]
+    @property
+    def guest(self) -> Guest:
+        return self.origin.guest
+
+    @property
+    def power(self) -> Power:
+        return self.origin.power
 
     def until(self, question: str, run: Run, seconds: float = 1200) -> None:
         """Until a shell script succeeds in the guest while stroke is at work on it."""
@@ -75,8 +72,8 @@ class Ready:
         words = self.guest.run("cat /proc/cmdline").split()
         assert [word for word in words if word.startswith("stroke.lkg=")], words
         own = ("BOOT_IMAGE=", "stroke.lkg=")
-        assert [word for word in words if not word.startswith(own)] == self.words
-        self.serves()
+        assert [word for word in words if not word.startswith(own)] == self.origin.words
+        self.origin.serves()
 
     def next_run_succeeds(self) -> None:
         """Once the cause is gone: a trial that is kept, and nothing of it is left."""
@@ -86,60 +83,46 @@ class Ready:
         assert self.guest.run(LEFT) == ""
         plan = self.guest.stroke("plan", "--detailed-exitcode", *CHANGE)
         assert plan.status == 0, plan
-        self.serves()
+        self.origin.serves()
 
     def away(self, name: str, began: float) -> None:
         """Wait until it serves, note how long that took, and hold it to the bound."""
-        self.serves()
+        self.origin.serves()
         seconds = time.monotonic() - began
         times.append((name, f"{seconds:4.0f} s until it served again"))
         assert seconds < BOUND_SECONDS, name
 
 
-def stock_words(guest: Guest) -> list[str]:
-    words = guest.run("cat /proc/cmdline").split()
-    return [word for word in words if not word.startswith("BOOT_IMAGE=")]
-
-
 @pytest.fixture(scope="module")
-def ready(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Ready]:
-    guest = start(tmp_path_factory.mktemp("boot"), SandboxOptions(name="stroke-boot-guard"))
-    try:
-        began = time.monotonic()
-        result = guest.stroke("provision", "--yes")
-        times.append(("good case", f"{time.monotonic() - began:4.0f} s to provision a stock guest"))
-        power = Power(guest)
-        power.save_console(EVIDENCE / "good-case.log")
-        assert result.status == 0, result
-        assert any(word.startswith("stroke.trial=") for word in stock_words(guest))
-        guest.reboot()
-        words = stock_words(guest)
-        yield Ready(guest, power, power.keep("provisioned"), result, words)
-    finally:
-        guest.sandbox.down()
-        reporter = request.config.pluginmanager.getplugin("terminalreporter")
-        reporter.write_line("\nBoot transaction on guests")
-        for name, said in times:
-            reporter.write_line(f"  {name:<48} {said}")
+def ready(provisioned: Provisioned, request: pytest.FixtureRequest) -> Iterator[Ready]:
+    log = provisioned.guest.sandbox.directory / "provisioned.log"
+    EVIDENCE.mkdir(parents=True, exist_ok=True)
+    shutil.copy(log, EVIDENCE / "good-case.log")
+    times.append(("good case", f"{provisioned.seconds:4.0f} s to provision a stock guest"))
+    yield Ready(provisioned)
+    reporter = request.config.pluginmanager.getplugin("terminalreporter")
+    reporter.write_line("\nBoot transaction on guests")
+    for name, said in times:
+        reporter.write_line(f"  {name:<48} {said}")
 
 
 @pytest.fixture
 def fresh(ready: Ready, request: pytest.FixtureRequest) -> Iterator[Ready]:
     """As it was provisioned, and serving."""
-    ready.power.start_from(ready.disk)
-    ready.serves()
+    ready.origin.start()
     yield ready
     ready.power.save_console(EVIDENCE / f"{request.node.name}.log")
 
 
 def test_the_good_case_is_committed_and_quiet(fresh: Ready) -> None:
-    host = fresh.provisioned.host
+    host = fresh.origin.result.host
     assert (host["boot"]["outcome"], host["problems"]) == ("committed", [])
     assert host["boot"]["kernel_after"] != host["boot"]["kernel_before"]
     assert fresh.guest.run("uname -r") == host["boot"]["kernel_after"]
-    assert not [word for word in fresh.words if word.startswith(("stroke.", "panic=", "oops="))]
+    assert any(word.startswith("stroke.trial=") for word in fresh.origin.trial)
+    assert not [
+        word for word in fresh.origin.words if word.startswith(("stroke.", "panic=", "oops="))
+    ]
     assert fresh.guest.run(LEFT) == ""
     plan = fresh.guest.stroke("plan", "--detailed-exitcode")
     assert plan.status == 0, plan
@@ -265,10 +248,10 @@ def test_power_cut_between_arm_and_reboot(fresh: Ready) -> None:
     run = playing(fresh)
     between_arm_and_reboot(fresh, run)
     cut_and_back(fresh, "between arm and reboot")
-    assert any(word.startswith("stroke.trial=") for word in stock_words(fresh.guest))
+    assert any(word.startswith("stroke.trial=") for word in words(fresh.guest))
     status, said = ended(run)
     if status != 0:
         assert status in (3, 4), said
         fresh.next_run_succeeds()
-    fresh.serves()
+    fresh.origin.serves()
     assert fresh.guest.run(LEFT) == ""

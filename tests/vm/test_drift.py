@@ -5,17 +5,15 @@ The rest of the oracle is in tests/oracle, natively in a container.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from stroke.sandbox import SandboxOptions
 
-from tests.vm.guest import Guest, start, values
+from tests.vm.guest import Guest, values
+from tests.vm.provisioned import UNIT, Provisioned
 
 pytestmark = pytest.mark.slow
 
-UNIT = "stroke-inference.service"
 # Edits the generated boot entries, which is what a hand does that knows no drop-in.
 EDIT = "sudo sed -i '/^[[:space:]]*linux/ {}' /boot/grub/grub.cfg"
 
@@ -92,14 +90,9 @@ DRIFTS = (
 
 
 @pytest.fixture(scope="module")
-def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
-    running = start(tmp_path_factory.mktemp("drift"), SandboxOptions(name="stroke-drift"))
-    try:
-        result = running.stroke("provision", "--yes")
-        assert result.status == 0, result
-        yield running
-    finally:
-        running.sandbox.down()
+def guest(provisioned: Provisioned) -> Guest:
+    provisioned.start()
+    return provisioned.guest
 
 
 @pytest.mark.parametrize("drift", DRIFTS, ids=lambda drift: str(drift.name))

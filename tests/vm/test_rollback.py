@@ -7,13 +7,12 @@ older generation's, by a generation written into the record: the distribution's 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from stroke.sandbox import SandboxOptions
 
-from tests.vm.guest import Guest, Result, start, values
+from tests.vm.guest import Guest, Result, values
+from tests.vm.provisioned import Provisioned
 
 pytestmark = pytest.mark.slow
 Json = dict[str, Any]
@@ -41,14 +40,9 @@ PYTHON
 
 
 @pytest.fixture(scope="module")
-def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
-    running = start(tmp_path_factory.mktemp("rollback"), SandboxOptions(name="stroke-rollback"))
-    try:
-        result = running.stroke("provision", "--yes")
-        assert result.status == 0, result
-        yield running
-    finally:
-        running.sandbox.down()
+def guest(provisioned: Provisioned) -> Guest:
+    provisioned.start()
+    return provisioned.guest
 
 
 def record(guest: Guest) -> Json:
