@@ -1,9 +1,10 @@
 """A hub on loopback that speaks as much of Hugging Face's API as a download needs.
 
-    python3 hub.py ADDRESS PORT [--digest SHA512] [--slow SECONDS]
+    python3 hub.py ADDRESS PORT [--digest SHA512] [--slow SECONDS] [--files DIRECTORY]
 
 org/tiny is public, org/gated wants the token, org/private does not exist without it, org/spoilt has
-a file that is not what its checksum says. Python's standard library only: it also runs on hosts.
+a file that is not what its checksum says; `--files`: they are made of what is in a directory.
+Python's standard library only: it also runs on hosts.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import re
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -114,7 +116,11 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("--digest", default="", help="of the Authorization that is let in")
     parser.add_argument("--slow", type=float, default=0)
+    parser.add_argument("--files", type=Path, help="what the models are made of")
     given = parser.parse_args()
+    if given.files:
+        FILES.clear()
+        FILES.update({path.name: path.read_bytes() for path in given.files.iterdir()})
     hub = Hub((given.address, given.port), slow=given.slow)
     hub.digest = given.digest
     hub.serve_forever()

@@ -29,6 +29,7 @@ from stroke.paths import cache_home
 from tests.contract import parser_list, vllm_build
 from tests.unit.facts import strix_halo
 from tests.unit.plugins import ROLES, plugin
+from tests.unit.test_quadlet import settings
 
 pytestmark = pytest.mark.contract
 
@@ -42,7 +43,7 @@ PLACE = Path(os.environ.get("STROKE_CONTRACT_DIR") or cache_home() / "contract")
 START_SECONDS = 2400  # 49 s on an idle machine of two cores; long where others compute, too
 KEY = "contract-test-key-0123456789"
 # What an operator of a small machine adds; it is checked like everybody's.
-SMALL = ["--enforce-eager", "--max-model-len", "512", "--dtype", "float32"]
+SMALL = ["--max-model-len", "512", "--dtype", "float32"]
 
 profile = plugin("host_profile", "host_profile")
 server = plugin("inference_server", "inference_server")
@@ -80,15 +81,11 @@ def unit(
 ) -> list[list[str]]:
     """The [Container] lines that the role renders."""
     definition = engine(inference_server_extra_args=words or [])["definition"]
-    lines: list[list[str]] = server.inference_unit(
-        {
-            "name": "contract", "definition": definition, "image": VLLM["image"], "image_id": None,
-            "model": "tiny", "served_model_name": None, "model_digest": None, "bind": "127.0.0.1",
-            "port": 8000, "extra_args": words or [], "extra_env": {}, "start_timeout": 1800,
-            "gfx": gfx, "simulated": simulated, "gpus": [], "podman": "5.4.2",
-            "identity": {"uid": 1, "gid": 1, "groups": []}, "models_path": "/m", "cache_path": "/c",
-        }
-    )["container"]  # fmt: skip
+    given = settings(
+        name="contract", definition=definition, image=VLLM["image"], model="tiny", gpus=[],
+        extra_args=words or [], gfx=gfx, simulated=simulated, models_path="/m", cache_path="/c",
+    )  # fmt: skip
+    lines: list[list[str]] = server.inference_unit(given)["container"]
     return lines
 
 
@@ -116,7 +113,7 @@ def test_the_real_parser_takes_what_is_rendered_and_refuses_what_is_removed(tmp_
     parser = arguments.parser_of(SHIPPED, "vllm", VERSION)
     assert parser is not None and parser.exact
     good = [value(unit(gfx), "Exec") for gfx in (*VLLM["variants"], None)]
-    good += [value(unit(None, simulated=True, words=SMALL), "Exec")]
+    good += [value(unit(None, simulated=True, words=[*SMALL, "--enforce-eager"]), "Exec")]
     gone = sorted(name for name in parser.gone if name.startswith("--"))
     assert "--swap-space" in gone
     bad = [["tiny", name, *more] for name in gone for more in ([], ["1"])]
@@ -156,14 +153,12 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-@pytest.fixture(scope="module", params=["open", "key"])
-def served(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+@contextlib.contextmanager
+def serving(
+    directory: Path, log: Path, more: list[str], key: str | None = None
 ) -> Iterator[Served]:
     """vLLM with the role's words and variables; paths, address and port are this machine's."""
-    directory = tmp_path_factory.mktemp("contract")
-    key = KEY if request.param == "key" else None
-    lines = unit(None, simulated=True, words=SMALL)
+    lines = unit(None, simulated=True, words=more)
     words = value(lines, "Exec")
     port, config = free_port(), directory / "api_key.yaml"
     assert words[0] == "/models/tiny"
@@ -175,7 +170,6 @@ def served(
         words += ["--config", str(config)]
     given = dict(word.split("=", 1) for word in value(lines, "Environment"))
     variables = {name: text.replace("/cache", str(directory)) for name, text in given.items()}
-    log = directory / "vllm.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [python().with_name("vllm"), "serve", *words], stdout=output, stderr=output,
@@ -194,6 +188,16 @@ def served(
         with contextlib.suppress(ProcessLookupError):  # nothing of it is left
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@pytest.fixture(scope="module", params=["open", "key"])
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    directory = tmp_path_factory.mktemp("contract")
+    key = KEY if request.param == "key" else None
+    with serving(directory, directory / "vllm.log", [*SMALL, "--enforce-eager"], key) as found:
+        yield found
 
 
 def wait(found: Served, process: subprocess.Popen[bytes]) -> None:
@@ -231,3 +235,21 @@ def test_a_key_in_the_configuration_file_is_asked_for_below_v1_only(served: Serv
         assert served.ask("/v1/models", key=key)[0] == wanted
     assert served.ask("/health")[0] == 200
     assert KEY not in served.log.read_text(encoding="utf-8", errors="replace")
+
+
+def test_a_second_start_compiles_nothing_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the variables keep in the service's cache directory is what the next start takes."""
+    seconds, compiled = [], []
+    for start in ("first", "second"):
+        began = time.monotonic()
+        with serving(tmp_path, tmp_path / f"{start}.log", SMALL) as found:
+            assert found.ask("/v1/completions", COMPLETION)[0] == 200
+        seconds.append(time.monotonic() - began)
+        files = (tmp_path / "torchinductor").rglob("*.so")
+        compiled.append({path: path.stat().st_mtime_ns for path in files})
+    assert compiled[0], "the first start has compiled"
+    assert compiled[1] == compiled[0]
+    with capsys.disabled():
+        print(f"\nfirst start {seconds[0]:.0f} s, second {seconds[1]:.0f} s")
