@@ -152,8 +152,10 @@ class Endpoint(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(length) or b"{}")
         if self.headers.get("Authorization") != "Bearer geheim-geheim-geheim":
             self._say(401, b"no key geheim-geheim-geheim")
+        elif asked.get("model") == "base" and "messages" in asked:
+            self._say(400, b"default chat template is no longer allowed")
         else:
-            self._say(200, json.dumps({"model": asked["model"]}).encode())
+            self._say(200, json.dumps({"model": asked["model"], "asked": asked}).encode())
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
@@ -171,10 +173,16 @@ def url() -> Iterator[str]:
 
 def test_the_key_is_sent_and_never_told(url: str) -> None:
     good = network.completion(url, "geheim-geheim-geheim", {"model": "m"}, 5)
-    assert (good["status"], good["json"]) == (200, {"model": "m"})
+    assert (good["status"], good["json"]["model"]) == (200, "m")
     bad = network.completion(url, "wrong", {"model": "m"}, 5)
     assert bad["status"] == 401 and bad["msg"].startswith("HTTP status 401")
     assert network.without_key(url, 5) == 401
+
+
+def test_a_model_without_a_chat_template_is_asked_to_go_on(url: str) -> None:
+    asked = {"model": "base", "messages": [{"role": "user", "content": "Say"}]}
+    found = network.completion(url, "geheim-geheim-geheim", asked, 5)
+    assert (found["status"], found["json"]["asked"]) == (200, {"model": "base", "prompt": "Say"})
 
 
 def test_nobody_there_is_an_error_in_words() -> None:

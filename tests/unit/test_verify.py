@@ -114,6 +114,7 @@ SERVICE: Json = {
         "prompt": "Say hello.",
         "text": "hello",
         "tokens": 3,
+        "chat": True,
         "seconds": 1,
         "model": "tiny.gguf",
         "error": None,
@@ -538,3 +539,12 @@ def test_the_wanted_digest_is_only_known_when_the_ids_are() -> None:
     assert digest([{"kind": "file"}, item]) == DIGEST
     assert digest([{**item, "config": None}]) is None
     assert digest([]) is None
+
+
+def test_a_completion_without_chat_is_one_and_says_so() -> None:
+    answer = {
+        "json": {"model": "m", "choices": [{"text": "on"}], "usage": {"completion_tokens": 2}},
+        "elapsed": 1,
+    }
+    found = collected.read_completion(answer, "x")
+    assert (found["text"], found["tokens"], found["chat"], found["error"]) == ("on", 2, False, None)

@@ -17,7 +17,7 @@ module: service_probe
 short_description: Observe inference services and how exposed they are
 description:
   - For each service its unit, its container as the runtime describes it, what its processes really
-    have according to C(/proc), the addresses that listen, and a chat completion. All in one run.
+    have according to C(/proc), the addresses that listen, and a completion. All in one run.
   - Changes nothing. No secret is returned, only where one was found.
 options:
   services:

@@ -47,11 +47,20 @@ def services(given: list[Json], only: Json) -> list[Json]:
 def read_completion(answer: Json, prompt: str) -> Json:
     """What the endpoint said: text, tokens and seconds, or why there is nothing."""
     body: Any = answer.get("json")
-    empty: Json = {"prompt": prompt, "text": "", "tokens": 0, "seconds": 0, "model": None}
+    empty: Json = {
+        "prompt": prompt,
+        "text": "",
+        "tokens": 0,
+        "seconds": 0,
+        "model": None,
+        "chat": True,
+    }
     try:
-        choice = body["choices"][0]["message"]
+        choice = body["choices"][0]
+        said = choice["message"] if "message" in choice else {"content": choice["text"]}
         return empty | {
-            "text": choice.get("content") or choice.get("reasoning_content") or "",
+            "text": said.get("content") or said.get("reasoning_content") or "",
+            "chat": "message" in choice,
             "tokens": int(body["usage"]["completion_tokens"]),
             "seconds": answer.get("elapsed", 0),
             "model": body.get("model"),

@@ -47,6 +47,7 @@ def endpoint(service: Json, judge: Judge) -> Iterator[Json]:
     found = answer["error"] or "the answer has no tokens"
     if tokens:
         found = f"{tokens} tokens in {answer['seconds']} s: {answer['text'][:60]!r}"
+        found += "" if answer["chat"] else " (no chat: the model has no chat template)"
     yield judge.check("V501", bool(tokens), "a completion", found, journal(service))
     if tokens:
         named = answer["model"]

@@ -14,6 +14,8 @@ Json = dict[str, Any]
 
 LISTEN = "0A"
 ANSWER = 1 << 22
+BAD_REQUEST = 400
+NO_CHAT = b"chat template"
 TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -57,10 +59,18 @@ def _request(url: str, key: str, body: Json | None, seconds: float) -> tuple[int
 
 
 def completion(url: str, key: str, body: Json, seconds: float) -> Json:
-    """`json` and `elapsed` of a chat completion, or `msg`, which says why there is none."""
+    """`json` and `elapsed` of a chat completion, or `msg`, which says why there is none.
+
+    A base model has no chat template, and vLLM refuses to chat with it: it is asked to go on with
+    the same words.
+    """
     began = time.monotonic()
     try:
         code, raw = _request(f"{url}/v1/chat/completions", key, body, seconds)
+        if code == BAD_REQUEST and NO_CHAT in raw:
+            plain = {name: value for name, value in body.items() if name != "messages"}
+            plain["prompt"] = body["messages"][-1]["content"]
+            code, raw = _request(f"{url}/v1/completions", key, plain, seconds)
         if code != 200:
             text = raw.decode("utf-8", "replace")[:200]
             return {
