@@ -22,6 +22,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "": (),
     # What an inference image is built on: a base that lacks nothing, so that no network is needed.
     "base": ("python3-venv", "libnuma1", "libgomp1"),
+    # The same with what the real vLLM compiles its sampling with on a processor.
+    "vllm": ("libnuma1", "libgomp1", "g++"),
     "dnf": ("dnf", "python3-dnf", "dnf-plugins-core", "createrepo-c", "rpm", "gpg-agent", "curl"),
 }
 # Inside a container these would meddle with the machine below, or wait for hardware.

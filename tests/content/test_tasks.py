@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.content.repo import ROOT, Task, task_files, tasks
+from tests.content.repo import ROOT, Task, argument_specs, task_files, tasks
 
 OWN_MODULES = {path.stem for path in (ROOT / "roles").glob("*/library/*.py")}
 FILE_MODULES = {f"ansible.builtin.{name}" for name in (
@@ -124,3 +126,41 @@ def test_templates_mirror_the_host_and_say_who_owns_the_file(path: Path) -> None
     assert inside[0] in {"etc", "usr", "var", "opt"}
     head = path.read_text(encoding="utf-8")[:400]
     assert "Managed by stroke" in head or "managed_header" in head, role
+
+
+@cache
+def whole_numbers() -> frozenset[str]:
+    """Variables that are whole numbers: `-e name=value` makes texts of them."""
+    roles = (path.parents[1].name for path in (ROOT / "roles").glob("*/meta/argument_specs.yml"))
+    return frozenset(
+        name
+        for role in roles
+        for entry in argument_specs(role).values()
+        for name, option in (entry.get("options") or {}).items()
+        if option.get("type") == "int"
+    )
+
+
+def reckons_with_text(expression: str, numbers: Collection[str]) -> list[str]:
+    """Numbers that are reckoned with and not made numbers first."""
+    names = [name for name in re.findall(r"\b[a-z]\w*", expression) if name in numbers]
+    if not names or not re.search(r" [-+*/<>] | [<>]= |\brange\(|\| *(max|min)\b", expression):
+        return []
+    return [name for name in names if not re.search(rf"\b{name} *\| *int\b", expression)]
+
+
+def test_reckoning_with_a_text_is_found() -> None:
+    assert reckons_with_text("2 * seconds + 1", {"seconds"}) == ["seconds"]
+    assert reckons_with_text("2 * seconds | int + 1", {"seconds"}) == []
+    assert reckons_with_text("seconds", {"seconds"}) == []
+
+
+@pytest.mark.parametrize("path", task_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_numbers_are_made_numbers_before_they_are_reckoned_with(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    found = [
+        f"{name} in {expression.strip()[:60]!r}"
+        for expression in re.findall(r"\{\{(.*?)\}\}", text, re.DOTALL)
+        for name in reckons_with_text(expression, whole_numbers())
+    ]
+    assert found == []

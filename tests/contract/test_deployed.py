@@ -22,7 +22,7 @@ from tests.faults.service import UNIT, Service
 
 pytestmark = pytest.mark.contract
 
-# No compiler is in the image.
+# Without compiled kernels: they are in test_vllm.py.
 WORDS = [*SMALL, "--enforce-eager"]
 IMAGE = "localhost/stroke-test/vllm-cpu:1"
 HUB_PORT = 8098
@@ -66,7 +66,7 @@ def archive(target: Path) -> Path:
         *("--change", "ENV LD_LIBRARY_PATH=/opt/python/lib"),
         *("--change", f'ENTRYPOINT ["/opt/python/bin/{library}", "-m", '
                       '"vllm.entrypoints.cli.main", "serve"]'),
-        root_tar("trixie", "base"), IMAGE,
+        root_tar("trixie", "vllm"), IMAGE,
     )  # fmt: skip
     try:
         _podman("save", "--quiet", "--format", "oci-archive", "--output", target, IMAGE)
