@@ -31,6 +31,7 @@ class Server(ThreadingHTTPServer):
         self.per_piece = 1
         self.usage = True
         self.hang = False
+        self.silent = False
         self.lock = threading.Lock()
 
 
@@ -77,7 +78,7 @@ class Handler(BaseHTTPRequestHandler):
         began, tokens = time.perf_counter(), body["max_tokens"]
         if self.server.hang:
             time.sleep(3)
-        for number in range(0, tokens, self.server.per_piece):
+        for number in range(0, 0 if self.server.silent else tokens, self.server.per_piece):
             time.sleep(max(0.0, began + FIRST + number * TOKEN - time.perf_counter()))
             self.piece({"choices": [{"text": "a", "finish_reason": None}]})
         self.piece({"choices": [{"text": "", "finish_reason": "length"}]})
@@ -135,6 +136,15 @@ def test_several_tokens_in_a_piece_are_counted_by_the_server(server: Server) -> 
     server.per_piece = 5
     (one,) = load(server, requests=1)["requests"]
     assert one["output"] == 10
+
+
+def test_a_single_token_without_text_is_one(server: Server) -> None:
+    server.silent = True
+    (one,) = load(server, requests=1, output_tokens=1)["requests"]
+    assert (one["output"], one["first"]) == (1, one["last"])
+    server.usage = False
+    (none,) = load(server, requests=1, output_tokens=1)["requests"]
+    assert none["error"] == "the answer has no tokens"
 
 
 def test_a_server_without_counts_is_counted_by_pieces(server: Server) -> None:

@@ -182,6 +182,7 @@ def _tokens(response: http.client.HTTPResponse) -> tuple[list[float], dict[str, 
     """Return when each piece came, and the server's own counts."""
     times: list[float] = []
     usage: dict[str, Any] = {}
+    ended = 0.0
     for line in response:
         now = time.perf_counter()
         if not line.startswith(b"data:"):
@@ -197,6 +198,10 @@ def _tokens(response: http.client.HTTPResponse) -> tuple[list[float], dict[str, 
             # The last piece of some servers only says that the answer ends.
             if choice.get("text") or choice.get("finish_reason") is None:
                 times.append(now)
+            ended = now
+    # A single token may be no text yet, as half of a character is.
+    if not times and usage.get("completion_tokens"):
+        times.append(ended)
     return times, usage
 
 
