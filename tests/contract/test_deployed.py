@@ -148,10 +148,14 @@ def test_an_argument_that_this_version_has_no_more_is_refused(service: Service) 
     service.as_before()
 
 
-def test_a_key_is_asked_for_and_is_nowhere_but_in_its_file(service: Service) -> None:
-    keyed = service.provision(inference_server_api_key=KEY)
+def test_a_key_is_asked_for_and_is_nowhere_but_in_its_file(
+    service: Service, tmp_path: Path
+) -> None:
+    key = tmp_path / "key"
+    key.write_text(f"{KEY}\n", encoding="utf-8")
+    keyed = service.provision(inference_server_api_key_file=str(key))
     assert keyed.status == 0, keyed
-    proof = service.stroke("verify", inference_server_api_key=KEY)
+    proof = service.stroke("verify", inference_server_api_key_file=str(key))
     assert proof.status == 0, proof
     said = service.host.sh(f"""
 journalctl --no-pager --output export --unit {UNIT}; systemctl cat {UNIT}; ps -eww -o args
