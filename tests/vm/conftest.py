@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,13 @@ from stroke.sandbox import SandboxOptions
 
 from tests.vm.guest import Guest, start
 from tests.vm.provisioned import HELD, Provisioned, held, provision
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """What went wrong, at once: the end of such a run may be hours away."""
+    if report.failed:
+        print(f"\n{report.longreprtext}\n", file=sys.__stderr__, flush=True)
 
 
 @pytest.fixture(scope="session")
