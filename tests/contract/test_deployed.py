@@ -158,7 +158,7 @@ def test_a_key_is_asked_for_and_is_nowhere_but_in_its_file(
     proof = service.stroke("verify", inference_server_api_key_file=str(key))
     assert proof.status == 0, proof
     said = service.host.sh(f"""
-journalctl --no-pager --output export --unit {UNIT}; systemctl cat {UNIT}; ps -eww -o args
+journalctl --no-pager --unit {UNIT}; systemctl cat {UNIT}; ps -eww -o args
 podman inspect stroke-inference; grep -rl {KEY} /var/lib/stroke || true
 """)
     assert "vllm" in said and KEY not in said
