@@ -26,7 +26,8 @@ ORDER = {
     "gpus": [], "health_seconds": 300, "deadline_seconds": 900, "confirm": "controller",
 }  # fmt: skip
 NAMES = (
-    "disk", "menu", "grubcfg", "probe", "health", "state", "strictness", "units", "watch", "guard",
+    "disk", "efivars", "entries", "menu", "grubcfg", "sdboot", "probe", "health", "state",
+    "strictness", "units", "watch", "guard",
 )  # fmt: skip
 
 

@@ -93,3 +93,19 @@ def test_after_a_run_the_manifest_finds_every_argument_where_it_has_to_be(
     run(root, state="absent")
     left = sources()["ttm.pages_limit"]
     assert not any("28311552" in values for values in left.values())
+
+
+def test_entries_of_an_open_boot_transaction_keep_what_they_have(tmp_path: Path) -> None:
+    """The last known good system is to start as it did, where entries have no machine id, too."""
+    root = host("boot-systemd-debian", tmp_path / "host")
+    (root / "etc/machine-id").unlink()
+    folder = root / "boot/efi/loader/entries"
+    good = folder / "stroke-lkg.conf"
+    text = "version 6.12.107+deb13-amd64\nlinux /stroke/vmlinuz\noptions ro amd_iommu=on\n"
+    good.write_text(text)
+    told = run(root)
+    assert good.read_text() == text
+    assert not [path for path in (*told["files"], *told["others"]) if "stroke-" in path]
+    assert [path for path in told["files"] if "/loader/entries/" in path]
+    seen = configured(Host(root), "/boot/efi/loader/entries")
+    assert seen and not [one for one in seen if "stroke-" in str(one)]

@@ -55,6 +55,8 @@ def test_the_guard_and_the_watchdog_run_from_one_file(tmp_path: Path) -> None:
     guard = single_program(str(ROOT / "roles/boot_guard/files/guard"), "guard")
     done = run(guard, tmp_path, "nonsense")
     assert done.returncode == 2 and done.stderr.startswith("usage: ")
+    done = run(single_program(str(ROOT / "roles/boot_guard/files/guard"), "probe"), tmp_path)
+    assert '"obstacles"' in done.stdout, done.stderr
     folder = str(ROOT / "roles/service_watchdog/files/stroke_watchdog")
     done = run(single_program(folder, "__main__", "stroke_watchdog"), tmp_path, "/nowhere.json")
     assert done.returncode == 1 and "/nowhere.json" in done.stderr

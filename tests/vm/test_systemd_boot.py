@@ -14,6 +14,8 @@ pytestmark = pytest.mark.slow
 MANAGED = ("amd_iommu", "amdgpu.gttsize", "ttm.pages_limit")
 ENTRIES = "/boot/efi/loader/entries"
 RECORD = "/var/lib/stroke/boot_params/originals.json"
+DEFAULT = "LoaderEntryDefault-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+ABSENT = "0000:7f:00.0"
 seen: dict[str, str] = {}
 
 
@@ -40,6 +42,12 @@ def values(words: list[str], key: str) -> list[str]:
     return [word for word in words if word.partition("=")[0] == key]
 
 
+def default(guest: Guest) -> str:
+    """The entry that the loader is told to prefer; empty where it is told nothing."""
+    path = f"/sys/firmware/efi/efivars/{DEFAULT}"
+    return guest.run(f"sudo cat {path} 2>/dev/null | tail -c +5 | tr -d '\\0'")
+
+
 def test_the_guest_was_started_by_systemd_boot(guest: Guest) -> None:
     assert "systemd-boot" in guest.run("sudo bootctl status 2>/dev/null | grep -m1 Product:")
     assert guest.run("test -d /sys/firmware/efi && echo yes") == "yes"
@@ -48,16 +56,46 @@ def test_the_guest_was_started_by_systemd_boot(guest: Guest) -> None:
     assert guest.run("uname -r") in name
     seen["entry"], seen["before"] = name, entries(guest)[name]
     seen["source"] = guest.run("sudo cat /etc/kernel/cmdline")
+    seen["default"] = default(guest)
     assert "audit=0" in guest.run("cat /proc/cmdline")
 
 
 def test_it_provisions_and_ends_with_a_completion(guest: Guest) -> None:
-    refused = guest.stroke("provision", "--yes")
-    assert (refused.status, refused.codes) == (5, ["STK-420"]), refused
-    result = guest.stroke("provision", "--yes", "-e", "boot_guard_attended=true")
+    result = guest.stroke("provision", "--yes")
     assert result.status == 0, result
     assert result.host["rebooted"] is True
+    assert result.host["boot"]["outcome"] == "committed", result.host["boot"]
+    assert values(guest.run("cat /proc/cmdline").split(), "stroke.trial")
     assert result.host["endpoint"]["completion"]["tokens"] > 0
+
+
+def test_what_was_tried_starts_without_the_transaction(guest: Guest) -> None:
+    kernel = guest.run("uname -r")
+    guest.reboot()
+    assert guest.run("uname -r") == kernel
+    words = guest.run("cat /proc/cmdline").split()
+    assert not [word for word in words if word.startswith("stroke.")], words
+    assert not [name for name in entries(guest) if name.startswith("stroke")]
+    assert guest.run("sudo test -e /boot/efi/stroke || echo gone") == "gone"
+    assert default(guest) == seen["default"]
+
+
+def test_a_system_that_lacks_what_is_required_is_left(guest: Guest) -> None:
+    before = values(guest.run("cat /proc/cmdline").split(), "ttm.pages_limit")
+    result = guest.stroke(
+        "provision", "--yes", "-e", "stroke_memory_gib=96", "-e", "boot_guard_health_timeout=60",
+        "-e", f'{{"boot_guard_gpus": ["{ABSENT}"]}}',
+    )  # fmt: skip
+    assert (result.status, result.codes) == (3, ["STK-510"]), result
+    assert result.host["boot"]["outcome"] == "reverted"
+    assert f"amdgpu does not drive the GPU at {ABSENT}" in result.host["boot"]["reason"]
+    words = guest.run("cat /proc/cmdline").split()
+    assert values(words, "stroke.lkg") and values(words, "ttm.pages_limit") == before
+    assert default(guest) == "stroke-lkg.conf"
+    again = guest.stroke("provision", "--yes")
+    assert again.status == 0, again
+    assert not [name for name in entries(guest) if name.startswith("stroke")]
+    assert default(guest) == seen["default"]
 
 
 def test_the_new_kernel_runs_with_the_arguments_of_both(guest: Guest) -> None:

@@ -112,7 +112,8 @@ def boot_problem(probe: Json, attended: bool) -> list[Json]:
     short = int(probe.get("copies_bytes") or 0) - int(probe.get("boot_free_bytes") or 0)
     if not obstacles and short > 0:
         missing = short // 1024**2 + 1
-        what = f"/boot lacks {missing} MiB for copies of the running kernel and initramfs"
+        place = probe.get("boot") or "/boot"
+        what = f"{place} lacks {missing} MiB for copies of the running kernel and initramfs"
         hint = "remove kernels not needed (apt list --installed 'linux-image-*') or enlarge it"
         return [{"code": "STK-403", "what": what, "hint": hint}]
     return []

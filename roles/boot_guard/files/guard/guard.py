@@ -16,16 +16,20 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Union
 
 import disk
-import grubcfg
 import health
 import menu
 import probe
+import reading
 import state as states
 import strictness
 import units
 import watch
+from loader_grub import Grub
+from loader_systemd import SystemdBoot
+from refused import Refused
 from state import Json, Places
 
 COMMANDS = ("hold", "arm", "confirm", "commit", "revert", "tidy", "abort", "status")
@@ -43,12 +47,7 @@ ENDED_WITHOUT_A_WORD = {
 }
 
 
-class Refused(Exception):
-    """What a command cannot do; `code` is one of stroke's."""
-
-    def __init__(self, code: str, what: str) -> None:
-        super().__init__(what)
-        self.code = code
+Loader = Union[Grub, SystemdBoot]
 
 
 class Guard:
@@ -57,6 +56,8 @@ class Guard:
     def __init__(self, places: Places, command_line: str) -> None:
         self.places = places
         self.command_line = command_line
+        systemd_boot = probe.known_loader(places.root) == probe.SYSTEMD_BOOT
+        self.loader: Loader = SystemdBoot(places) if systemd_boot else Grub(places)
 
     def running(self, data: Json) -> str:
         """Which system of the transaction runs: trial, lkg or neither."""
@@ -83,118 +84,77 @@ class Guard:
             return states.save(self.places, data, "reverted", str(why))
         if runs == "trial" and phase == "armed":
             return states.save(self.places, data, "trial")
-        if not runs and phase == "committing" and not self._open():
+        if not runs and phase == "committing" and not self.loader.open():
             return states.save(self.places, data, "committed")
         return data
 
     def _silent(self, phase: str, data: Json) -> str:
-        if phase == "armed" and menu.state_of(self._block()) == "hold":
+        if phase == "armed" and self.loader.untried():
             return "the power went before the trial was chosen"
         why = ENDED_WITHOUT_A_WORD[phase]
         failing = data.get("failing") or []
         return f"{why} (until then {'; '.join(failing)})" if failing and phase == "trial" else why
 
-    def _block(self) -> bytes:
-        try:
-            return self.places.env.read_bytes()
-        except OSError:
-            return b""
-
-    def _open(self) -> bool:
-        return probe.OWN in probe.text(self.places.root, probe.CUSTOM)
-
-    def _set(self, state: str) -> None:
-        """In place where the block is whole: GRUB must not meet an older one."""
-        if len(self._block()) == len(menu.environment(state)):
-            disk.overwrite(self.places.env, menu.environment(state))
-        else:
-            disk.write(self.places.env, menu.environment(state))
-
-    def _menu(self, data: Json) -> None:
-        """Write our part of the menu, if GRUB's own checker takes it."""
-        folder = data["grub_folder"]
-
-        def entry(system: Json, kernel: str, initrd: str) -> menu.Entry:
-            return menu.Entry(f"{folder}/{kernel}", f"{folder}/{initrd}", system["words"])
-
-        lkg, trial = data["lkg"], data.get("trial")
-        release = trial["release"] if trial else ""
-        text = menu.render(
-            uuid=data["grub_uuid"],
-            env=f"{folder}/stroke/env",
-            transaction=data["transaction"],
-            lkg=entry(lkg, "stroke/vmlinuz", "stroke/initrd.img"),
-            trial=entry(trial, f"vmlinuz-{release}", f"initrd.img-{release}") if trial else None,
-        )
-        with contextlib.suppress(FileNotFoundError):
-            done = subprocess.run(["grub-script-check"], input=text, text=True,
-                                  capture_output=True, timeout=60, check=False)  # fmt: skip
-            if done.returncode != 0:
-                raise Refused("STK-420", f"GRUB does not take its menu: {done.stderr.strip()}")
-        disk.write(self.places.custom, text.encode("utf-8"))
-        disk.settle(self.places.boot)
-
     def hold(self, order: Json) -> Json:
         """Freeze the running system, and let it start by default until the transaction ends."""
         data = self.settled()
-        release = probe.text(self.places.root, "/proc/sys/kernel/osrelease").strip()
+        release = reading.text(self.places.root, "/proc/sys/kernel/osrelease").strip()
         found = probe.obstacles(self.places.root, release, self.command_line)
         if found:
             raise Refused("STK-420", "; ".join(found))
-        if self._open() and data.get("lkg"):
-            self._set("hold")  # whatever was tried last is not tried again by itself
+        if self.loader.open() and data.get("lkg"):
+            self.loader.hold()
         else:
-            disk.remove_tree(self.places.frozen)
-            disk.copy(self.places.kernel(release), self.places.frozen / "vmlinuz")
-            disk.copy(self.places.initrd(release), self.places.frozen / "initrd.img")
+            if not self.loader.open():
+                self.loader.close(data)  # what an end that was cut off has left
+            kept = self.loader.freeze(release)
             modules = self.places.root / "lib/modules" / release
             disk.remove_tree(self.places.modules)
             if modules.is_dir():
                 disk.link_tree(modules, self.places.modules / release)
-            disk.write(self.places.env, menu.environment("hold"))
-            data = {"lkg": {"release": release, "words": menu.own_words(self.command_line)},
-                    "grub_uuid": probe.grub_probe("fs_uuid", "/boot/grub"),
-                    "grub_folder": _as_grub_sees(self.places.boot)}  # fmt: skip
-        data = {key: data[key] for key in ("lkg", "grub_uuid", "grub_folder")}
+            self.loader.hold()
+            words = menu.own_words(self.command_line)
+            data = {**kept, "lkg": {"release": release, "words": words}}
+        data = {key: data[key] for key in ("lkg", *self.loader.keys)}
         data["transaction"] = secrets.token_hex(6)
         data["baseline"] = health.baseline()
         data["strictness"] = strictness.read(self.places.root)
         data = states.save(self.places, data, "held")
         units.install(self.places)
         units.reload()
-        self._menu(data)
+        self.loader.show(data)
         states.say(f"{data['lkg']['release']} stays the default until the change has proven itself")
         return data
 
     def arm(self, order: Json) -> Json:
         """Choose the new kernel and arguments for one boot."""
         data = self.settled()
-        if not data.get("lkg") or not self._open():
+        if not data.get("lkg") or not self.loader.open():
             raise Refused("STK-511", "there is no open boot transaction to try a kernel in")
         release = order["release"]
-        for path in (self.places.kernel(release), self.places.initrd(release)):
+        for path in self.loader.files(release):
             if not path.is_file() or path.stat().st_size < SMALLEST_BYTES:
                 raise Refused("STK-501", f"{path} is missing or too small to be whole")
-        self._set("hold")
-        units.make_menu()  # with what an administrator has set since the last one was made
-        kernel, stock = self._stock(release if order.get("chosen") else "")
-        if Path(kernel).name != f"vmlinuz-{release}":
-            raise Refused("STK-512", _no_entry(release) if order.get("chosen")
-                          else _other_default(kernel, release))  # fmt: skip
+        self.loader.hold()
+        self.loader.refresh()  # with what an administrator has set since the last one was made
+        kernel, stock = self.loader.stock(data, release if order.get("chosen") else "")
+        if kernel != self.loader.called(release):
+            raise Refused("STK-512", self._no_entry(release) if order.get("chosen")
+                          else self._other_default(kernel, release))  # fmt: skip
         words = menu.with_arguments(stock, order["arguments"], order["managed"])
-        bad = menu.unquotable(words)
+        bad = self.loader.changed(words)
         if bad:
-            raise Refused("STK-420", f"GRUB would change the arguments {' '.join(bad)}")
+            name = self.loader.name
+            raise Refused("STK-420", f"{name} would change the arguments {' '.join(bad)}")
         data["permanent"] = words
         data["trial"] = {"release": release, "words": [*words, *order["trial_arguments"]]}
         data["expected"] = {"release": release, "arguments": order["arguments"],
                             "gpus": order["gpus"], **data["baseline"]}  # fmt: skip
         for key in ("health_seconds", "deadline_seconds", "confirm"):
             data[key] = order[key]
-        self._menu(data)
+        self.loader.show(data)
         data = states.save(self.places, data, "armed")
-        self._set("try")
-        disk.settle(self.places.boot)
+        self.loader.choose()
         states.say(f"the next boot tries {release}")
         return data
 
@@ -218,38 +178,35 @@ class Guard:
             ):
                 raise Refused("STK-511", "only a confirmed system that runs can be made permanent")
             if self._difference(data):
-                units.make_menu()  # a run that was cut off may have left an older one
+                self.loader.refresh()  # a run that was cut off may have left an older one
             difference = self._difference(data)
             if difference:
                 raise Refused("STK-512", difference)
             data = states.save(self.places, data, "committing")
-            disk.remove(self.places.custom)
-            disk.settle(self.places.boot)
+            self.loader.close(data)
             data = states.save(self.places, data, "committed")
         if self.running(data) == "trial":
             strictness.restore(self.places.root, data.get("strictness") or {})
         self._tidy()
         return data
 
-    def _stock(self, release: str = "") -> tuple[str, list[str]]:
-        """Kernel and words of what the distribution's own menu starts, or has for a release.
-
-        A chosen release becomes that menu's default after it was tried, and not before.
-        """
-        config = probe.text(self.places.root, probe.CONFIG)
-        if release:
-            return grubcfg.release_entry(config, release)
-        return grubcfg.default_entry(config, probe.text(self.places.root, "/boot/grub/grubenv"))
-
     def _difference(self, data: Json) -> str:
         """How the entry that starts from now on differs from what was tried; or empty."""
-        kernel, words = self._stock()
+        kernel, words = self.loader.stock(data)
         release = str(data["trial"]["release"])
-        if Path(kernel).name != f"vmlinuz-{release}":
-            return _other_default(kernel, release)
+        if kernel != self.loader.called(release):
+            return self._other_default(kernel, release)
         differs = sorted(set(words) ^ set(data["permanent"]))
         found = f"the menu's default entry and what was tried differ in {' '.join(differs)}"
         return found if differs else ""
+
+    def _other_default(self, kernel: str, release: str) -> str:
+        other = kernel or f"an entry that only the running {self.loader.name} knows"
+        called = self.loader.called(release)
+        return f"{other} is the boot menu's default, and {called} is the new kernel"
+
+    def _no_entry(self, release: str) -> str:
+        return f"the boot menu has no entry of its own for {self.loader.called(release)}"
 
     def revert(self, order: Json) -> Json:
         """The controller has found something: go back now."""
@@ -262,7 +219,8 @@ class Guard:
     def tidy(self, order: Json) -> Json:
         """Finish what was cut off before it was open, or after it was closed."""
         data = self.settled()
-        if not self._open():
+        if not self.loader.open():
+            self.loader.close(data)
             if data.get("phase") not in ("committed", "reverted"):
                 disk.remove(self.places.state)
             self._tidy()
@@ -270,15 +228,13 @@ class Guard:
 
     def abort(self, order: Json) -> Json:
         """Take everything away, and leave the menu to the distribution."""
-        if self._open():
-            disk.remove(self.places.custom)
-            disk.settle(self.places.boot)
+        self.loader.close(states.load(self.places))
         disk.remove(self.places.state)
         self._tidy()
         return {"phase": "none"}
 
     def _tidy(self) -> None:
-        disk.remove_tree(self.places.frozen)
+        self.loader.clear()
         disk.remove_tree(self.places.modules)
         disk.remove(self.places.code)
         with contextlib.suppress(OSError):
@@ -290,20 +246,6 @@ class Guard:
         """The state, and which system of it runs."""
         data = self.settled()
         return {**data, "running": self.running(data)}
-
-
-def _other_default(kernel: str, release: str) -> str:
-    other = Path(kernel).name or "an entry that only the running GRUB knows"
-    return f"{other} is the boot menu's default, and vmlinuz-{release} is the new kernel"
-
-
-def _no_entry(release: str) -> str:
-    return f"the boot menu has no entry of its own for vmlinuz-{release}"
-
-
-def _as_grub_sees(boot: Path) -> str:
-    """The folder /boot from the top of its file system."""
-    return "" if boot.is_mount() else "/boot"
 
 
 def main(arguments: list[str]) -> int:

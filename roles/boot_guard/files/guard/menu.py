@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-HEADER = "# Managed by stroke (role boot_guard): a boot transaction is open."
+OWN = "Managed by stroke (role boot_guard)"
+HEADER = f"# {OWN}: a boot transaction is open."
 VARIABLE = "stroke_state"
 STATES = ("hold", "try", "trying", "failed")
 LKG, TRIAL = "stroke.lkg", "stroke.trial"

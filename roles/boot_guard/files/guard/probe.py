@@ -1,6 +1,6 @@
 """Whether the boot loader of this host can take a change back by itself. Read-only, prints JSON.
 
-Stands alone: it is also run before anything of the guard is on the host.
+It is also run before anything of the guard is on the host.
 """
 
 from __future__ import annotations
@@ -13,24 +13,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import efivars
+import menu
+import sdboot
+from reading import mount_of, text
+
 STATE = "/var/lib/stroke/boot_guard/state.json"
 CUSTOM = "/boot/grub/custom.cfg"
 CONFIG = "/boot/grub/grub.cfg"
 UNIT = "etc/systemd/system/stroke-boot-guard.service"
-LOADER_INFO = "/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
-OWN = "Managed by stroke (role boot_guard)"
+GRUB, SYSTEMD_BOOT = "grub", "systemd-boot"
 # What GRUB can write a block of (its ext2 is ext2, ext3 and ext4).
 WRITABLE = ("ext2", "xfs", "fat")
 # Room that two small files and the menu take beside the copies.
 SPARE = 1024**2
-
-
-def text(root: Path, path: str) -> str:
-    """A file as text; empty where there is none."""
-    try:
-        return (root / path.lstrip("/")).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
 
 
 def grub_probe(target: str, path: str) -> str:
@@ -46,48 +42,45 @@ def grub_probe(target: str, path: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else "?"
 
 
-def mount_of(root: Path, path: str) -> dict[str, str]:
-    """The mount that a path is on, with its options."""
-    best = {"mount": "", "type": "", "options": ""}
-    for line in text(root, "/proc/self/mounts").splitlines():
-        fields = line.split(" ")
-        place = fields[1].rstrip("/")
-        if f"{path}/".startswith(f"{place}/") and len(fields[1]) >= len(best["mount"]):
-            best = {"mount": fields[1], "type": fields[2], "options": fields[3]}
-    return best
-
-
 def loader(root: Path) -> str:
     """What a boot loader said of itself to the firmware; most that use BIOS or GRUB say nothing."""
-    try:
-        data = (root / LOADER_INFO.lstrip("/")).read_bytes()[4:]
-    except OSError:
+    return (efivars.read(root, "LoaderInfo") or "").strip()
+
+
+def known_loader(root: Path) -> str:
+    """The boot loader, as far as it is one that can be told to go back; else empty."""
+    said = loader(root).lower()
+    if said and not said.startswith("grub"):
+        return SYSTEMD_BOOT if said.startswith(SYSTEMD_BOOT) else ""
+    if text(root, CONFIG):
+        return GRUB
+    if text(root, "/boot/grub2/grub.cfg"):
         return ""
-    return data.decode("utf-16-le", "replace").rstrip("\0").strip()
+    places = (root / path.lstrip("/") / "loader/loader.conf" for path in sdboot.FOLDERS)
+    return SYSTEMD_BOOT if any(path.is_file() for path in places) else ""
 
 
-def other_loader(root: Path) -> str:
-    """Why the host is not one that GRUB starts as on Debian; empty where it is."""
+def unknown_loader(root: Path) -> str:
+    """Why the boot loader cannot be told to go back; empty where it can."""
     if text(root, "/run/systemd/container"):
         return "it is a container: what runs it decides how it starts"
+    if known_loader(root):
+        return ""
     said = loader(root)
     if said and not said.lower().startswith("grub"):
         return f"it is started by {said}, whose boot entries stroke does not count"
-    if text(root, CONFIG):
-        return ""
     if text(root, "/boot/grub2/grub.cfg"):
         return "its GRUB takes its boot menu from boot entries (BLS), as on Fedora and RHEL"
-    for place in ("/boot", "/efi", "/boot/efi"):
-        if (root / place.lstrip("/") / "loader/loader.conf").is_file():
-            return "it is started by systemd-boot, whose boot entries stroke does not count"
     return f"its boot loader is not known: there is no {CONFIG}"
 
 
 def obstacles(root: Path, release: str, command_line: str) -> list[str]:
     """Why this host cannot come back by itself; none means that it can."""
-    other = other_loader(root)
+    other = unknown_loader(root)
     if other:
         return [other]
+    if known_loader(root) == SYSTEMD_BOOT:
+        return sdboot.obstacles(root, release)
     config = text(root, CONFIG)
     found = []
     if "custom.cfg" not in config:
@@ -97,7 +90,7 @@ def obstacles(root: Path, release: str, command_line: str) -> list[str]:
     if mount_of(root, "/boot/grub")["mount"] != mount_of(root, "/boot")["mount"]:
         found.append("/boot/grub is on another file system than the kernels in /boot")
     custom = text(root, CUSTOM)
-    if custom and OWN not in custom:
+    if custom and menu.OWN not in custom:
         found.append(f"{CUSTOM} is somebody else's")
     abstraction, kind = grub_probe("abstraction", "/boot/grub"), grub_probe("fs", "/boot/grub")
     if abstraction == "?" or kind == "?":
@@ -138,21 +131,29 @@ def probe(root: Path) -> dict[str, Any]:
         state = json.loads(text(root, STATE) or "{}")
     except ValueError:
         state = {}
-    open_now = OWN in text(root, CUSTOM)
-    leftover = (root / "boot/stroke").is_dir() or (root / UNIT).is_file()
-    files = [root / "boot" / f"{name}-{release}" for name in ("vmlinuz", "initrd.img")]
-    place = os.statvfs(root / "boot") if (root / "boot").is_dir() else None
+    if known_loader(root) == SYSTEMD_BOOT:
+        found = sdboot.summary(root, release)
+    else:
+        files = [root / "boot" / f"{name}-{release}" for name in ("vmlinuz", "initrd.img")]
+        place = os.statvfs(root / "boot") if (root / "boot").is_dir() else None
+        found = {
+            "open": menu.OWN in text(root, CUSTOM),
+            "copies": (root / "boot/stroke").is_dir(),
+            "boot": "/boot",
+            "bytes": sum(path.stat().st_size for path in files if path.is_file()),
+            "free": place.f_bavail * place.f_frsize if place else 0,
+        }
     return {
         "obstacles": obstacles(root, release, command_line),
-        "open": open_now,
-        "leftover": leftover and not open_now,
+        "open": found["open"],
+        "leftover": (found["copies"] or (root / UNIT).is_file()) and not found["open"],
         "state": state,
         "running": running(command_line, str(state.get("transaction") or "")),
         "watchdog": (root / "dev/watchdog").exists(),
-        "copies_bytes": 0 if open_now else SPARE + sum(
-            path.stat().st_size for path in files if path.is_file()),
-        "boot_free_bytes": place.f_bavail * place.f_frsize if place else 0,
-    }  # fmt: skip
+        "boot": found["boot"],
+        "copies_bytes": 0 if found["open"] else SPARE + found["bytes"],
+        "boot_free_bytes": found["free"],
+    }
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import contextlib
 import subprocess
 from pathlib import Path
 
-import probe
+import reading
 
 SYSCTLS = ("panic", "panic_on_oops", "softlockup_panic", "watchdog_thresh")
 WATCHDOG = "RuntimeWatchdogUSec"
@@ -29,7 +29,7 @@ def _systemd(*words: str) -> str:
 
 def read(root: Path) -> dict[str, str]:
     """How the kernel and systemd are now."""
-    found = {name: probe.text(root, f"/proc/sys/kernel/{name}").strip() for name in SYSCTLS}
+    found = {name: reading.text(root, f"/proc/sys/kernel/{name}").strip() for name in SYSCTLS}
     found[WATCHDOG] = _systemd("get-property", WATCHDOG)
     return {name: value for name, value in found.items() if value}
 

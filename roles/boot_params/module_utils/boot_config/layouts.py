@@ -26,8 +26,8 @@ ENTRY_FOLDERS = {
 }
 _GRUB_CONFIGS = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
 _LOADER_INFO = "/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
-# Added by kernel-install to each entry, or good for one kernel only.
-_OF_ONE_ENTRY = {"systemd.machine_id", "initrd", "BOOT_IMAGE"}
+# Added by kernel-install to each entry, or good for one kernel or one boot only.
+_OF_ONE_ENTRY = {"systemd.machine_id", "initrd", "BOOT_IMAGE", "stroke.lkg", "stroke.trial"}
 
 
 class Source(NamedTuple):
@@ -120,7 +120,8 @@ def _entries(host: Host, layout: str) -> tuple[list[Source], list[str]]:
     for folder in ENTRY_FOLDERS[layout]:
         for name in host.names(folder):
             path = f"{folder}/{name}"
-            if not name.endswith(".conf"):
+            # Those of an open boot transaction (role boot_guard) keep what they were made with.
+            if not name.endswith(".conf") or name.startswith("stroke-"):
                 continue
             text = host.read(path) or ""
             if _is_rescue(name, text) or not _field(text, "linux"):

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from . import lock, packages
+from .boot import ENTRIES
 from .files import Host, kernel_arguments, records
 
 DMI = "/sys/class/dmi/id"
@@ -18,8 +19,8 @@ SESSIONS = "/run/systemd/sessions"
 DISPLAY_MANAGER = "/etc/systemd/system/display-manager.service"
 STATE = "/var/lib/stroke/packages"
 BOOT_STATE = "/var/lib/stroke/boot_guard/state.json"
-# The private boot menu of the role boot_guard: a boot transaction is open as long as it is there.
-BOOT_MENU = "/boot/grub/custom.cfg"
+# The private boot menu or entry of the role boot_guard: a boot transaction is open with it.
+BOOT_MENUS = ("/boot/grub/custom.cfg", *(f"{folder}/stroke-lkg.conf" for folder in ENTRIES))
 BOOT_MARK = "Managed by stroke (role boot_guard)"
 CLOCKS = "/sys/devices/system/clocksource/clocksource0/available_clocksource"
 
@@ -196,7 +197,7 @@ def boot_transaction(host: Host) -> dict[str, Any] | None:
         "trial": systems["trial"],
         "last_known_good": systems["lkg"],
         "running": next((name for name in systems if f"stroke.{name}={token}" in words), ""),
-        "open": BOOT_MARK in (host.text(BOOT_MENU) or ""),
+        "open": any(BOOT_MARK in (host.text(path) or "") for path in BOOT_MENUS),
     }
 
 
