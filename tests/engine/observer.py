@@ -66,6 +66,7 @@ class Observer:
     async def _relay(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
         head = await near.readuntil(b"\r\n\r\n")
         seen = Seen(time.perf_counter())
+        self.seen.append(seen)  # at once: the client is gone before the last line came
         far, out = await asyncio.open_connection("127.0.0.1", self.target, limit=2**22)
         length = 0
         for line in head.split(b"\r\n"):
@@ -82,7 +83,6 @@ class Observer:
             self._note(seen, line)
         out.close()
         back.close()
-        self.seen.append(seen)
 
     @staticmethod
     def _note(seen: Seen, line: bytes) -> None:
@@ -91,7 +91,8 @@ class Observer:
         event = json.loads(line.removeprefix(b"data: "))
         if counts := event.get("usage"):
             seen.prompt, seen.answer = counts["prompt_tokens"], counts["completion_tokens"]
-        if any(choice["text"] for choice in event["choices"]):
+        # A token may be no text yet, as half of a character is; the end of an answer is none.
+        if any(choice["text"] or not choice.get("finish_reason") for choice in event["choices"]):
             seen.pieces.append(time.perf_counter())
 
     def measured(self, tokens: int) -> list[Seen]:

@@ -160,7 +160,7 @@ def served(
 
 
 def test_it_serves_from_the_archive_and_the_second_run_changes_nothing(served: Served) -> None:
-    served.guest.run(f"test -e {served.backend.unit}")
+    served.guest.run(f"sudo test -e {served.backend.unit}")
     assert served.complete() == 4
     again = served.stroke("provision", "--yes", "--full")
     assert (again.status, again.host["changed"]) == (0, 0), again
@@ -201,9 +201,22 @@ def test_it_is_back_by_itself_after_a_reboot(served: Served) -> None:
 
 
 def test_out_of_memory_is_a_new_start_and_the_status_says_why(served: Served) -> None:
-    """Its limit falls below what it uses, so that the kernel's killer has to work."""
-    limit = f"{served.backend.systemctl} set-property --runtime {SERVICE}"
-    served.guest.run(f"{limit} MemorySwapMax=0 MemoryMax=4M; sleep 5; {limit} MemoryMax=infinity")
+    """Its limit falls below what it uses, so that the kernel's killer has to work.
+
+    The limit is lifted once the server is gone: what cleans up after it needs memory, too.
+    """
+    systemctl = served.backend.systemctl
+    limit = f"{systemctl} set-property --runtime {SERVICE}"
+    started = f"{systemctl} show --value --property InvocationID {SERVICE}"
+    served.guest.run(f"""
+before=$({started})
+server=$(pgrep -o llama-server)
+{limit} MemorySwapMax=0 MemoryMax=4M
+for i in $(seq 100); do [ -e /proc/$server ] || break; sleep 0.2; done
+{limit} MemoryMax=infinity
+for i in $(seq 300); do [ "$({started})" = "$before" ] || exit 0; sleep 1; done
+{systemctl} status {SERVICE}
+exit 1""")
     served.wait()
     assert served.complete() == 4
     (seen,) = served.stroke("status").host["state"]["services"]
