@@ -16,6 +16,7 @@ from stroke.process import require, run
 PACKAGES = (
     *("systemd-sysv", "dbus", "libpam-systemd", "udev", "kmod"),
     *("openssh-server", "sudo", "python3", "iproute2", "ca-certificates", "gpg"),
+    "e2fsprogs",
 )
 # What a variant has on top: a Debian root on which dnf works, which is no Fedora by that.
 VARIANTS: dict[str, tuple[str, ...]] = {

@@ -36,7 +36,7 @@ def unit(service: Json, judge: Judge) -> Iterator[Json]:
     if service["digest"]:
         label = ((container.get("Config") or {}).get("Labels") or {}).get("stroke.config")
         good = label == service["digest"]
-        found = f"the container runs the {'wanted' if good else 'another'} configuration"
+        found = f"the container runs {'the wanted' if good else 'another'} configuration"
         yield judge.check("V405", good, service["digest"][:12], found, "stroke provision")
 
 
