@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -78,3 +79,19 @@ def test_it_gets_its_own_arguments_back(guest: Guest) -> None:
     words = guest.run("cat /proc/cmdline").split()
     assert [word for word in words if word.startswith("amd_iommu=")] == ["amd_iommu=on"]
     assert [word for word in WORDS if word not in words] == []
+
+
+def test_a_boot_menu_that_grub_cannot_write_to_is_told_and_needs_consent(guest: Guest) -> None:
+    """GRUB knows nothing of a journal: with data in it, what GRUB wrote would be undone."""
+    guest.run("sudo tune2fs -o journal_data $(findmnt --noheadings --output SOURCE --target /boot)")
+    guest.reboot()
+    before = guest.fingerprint()
+    refused = guest.stroke("provision", "--yes")
+    assert (refused.status, set(refused.codes)) == (5, {"STK-420"}), refused
+    said = [problem["what"] for problem in refused.host["problems"]]
+    assert [what for what in said if "journal of /boot/grub has data" in what], said
+    assert all("boot_guard_attended" in problem["hint"] for problem in refused.host["problems"])
+    assert guest.fingerprint() == before
+    agreed = guest.stroke("plan", "-e", "boot_guard_attended=true")
+    assert (agreed.status, agreed.codes) == (0, []), agreed
+    assert "a plain reboot" in json.dumps(agreed.host), agreed
