@@ -84,6 +84,7 @@ SETTINGS: dict[str, Any] = {
     "stroke_gpu": "gfx1151",
     "stroke_memory_gib": 128,
     "preflight_refuse_containers": False,
+    "boot_guard_attended": True,  # no boot loader of theirs is ever asked: nothing here boots
     "rocm_source": "none",
     "inference_server_engine": "llamacpp",
     "inference_server_image": "localhost/engine:1",
