@@ -133,7 +133,7 @@ def test_the_distributions_own_menu_starts_it_from_then_on(host: Machine) -> Non
 
 def test_a_loader_that_cannot_write_needs_consent(host: Machine) -> None:
     host.sh("echo lvm >/srv/fake/abstraction")
-    words = {"boot_params_args": ["stroke_test=2"]}
+    words = {"boot_params_args": ["stroke_test=2"], "boot_guard_attended": False}
     said = host.play(*extra(**words))
     assert "STK-420" in said, said
     assert "lvm" in said
