@@ -136,6 +136,8 @@ class Hardware:
             "-accel", "kvm" if fast else "tcg,thread=multi",
             "-cpu", "host" if fast else "max",
             "-smp", str(self.cpus), "-m", f"{self.memory_mib}M",
+            # Before QEMU 8.0 the chipset's watchdog is strapped not to reset anything.
+            "-global", "ICH9-LPC.noreboot=false",
             "-device", "virtio-rng-pci",
             "-drive", f"file={escaped(self.disk)},if=none,id=disk,cache=unsafe,discard=unmap"
                       + (",format=raw" if self.disk.suffix == ".raw" else ",format=qcow2"),
