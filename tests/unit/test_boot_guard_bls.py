@@ -59,7 +59,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
     return told
 
 
-@pytest.fixture(params=KINDS.values(), ids=KINDS.keys())
+@pytest.fixture(params=list(KINDS.values()), ids=list(KINDS))
 def host(request: pytest.FixtureRequest, tmp_path: Path) -> BlsHost:
     return BlsHost(tmp_path / "host", request.param)
 
@@ -125,7 +125,7 @@ def test_a_trial_whose_initramfs_finds_no_root_comes_back_in_time() -> None:
     always = [one["argument"] for one in catalog["boot_trial"] if one["when"] == "always"]
     assert {"panic=10", "rd.shell=0", "rd.emergency=reboot"} <= set(always)
     (wait,) = [int(one.partition("=")[2]) for one in always if one.startswith("rd.timeout=")]
-    assert 180 < wait < ORDER["deadline_seconds"]
+    assert 180 < wait < 300, "longer than it retries, and soon enough for who waits"
 
 
 def test_the_good_case_commits_and_leaves_the_state_only(host: BlsHost) -> None:

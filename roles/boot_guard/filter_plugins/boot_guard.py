@@ -115,7 +115,7 @@ def boot_problem(probe: Json, attended: bool) -> list[Json]:
         place = probe.get("boot") or "/boot"
         what = f"{place} lacks {missing} MiB for copies of the running kernel and initramfs"
         hint = (
-            "remove kernels not needed (apt list --installed 'linux-image-*', or rpm -q kernel-core) "
+            "remove kernels not needed (apt list --installed 'linux-image-*', rpm -q kernel-core) "
             "or enlarge it"
         )
         return [{"code": "STK-403", "what": what, "hint": hint}]
