@@ -15,18 +15,44 @@ Entry = tuple[str, str, str]  # kernel, initrd, command line
 
 def start(root: Path, *, can_write: bool = True, smallest: int = 4 * 1024**2) -> tuple[str, Entry]:
     """The entry that starts, by name; what it asks GRUB to save is saved."""
-    custom = root / "boot/grub/custom.cfg"
-    entries = _entries(root / "boot/grub/grub.cfg")
+    fedora = root / "boot/grub2"
+    folder = fedora if fedora.is_dir() else root / "boot/grub"
+    custom = folder / "custom.cfg"
+    entries = _boot_entries(root) if folder == fedora else _entries(folder / "grub.cfg")
     name = next(iter(entries))
     if custom.is_file():
         entries, name = _entries(custom), _script(root, custom, can_write)
     for path in entries[name][:2]:
-        file = root / path.lstrip("/")
+        file = top(root) / path.lstrip("/")
         if not file.is_file() or file.stat().st_size < smallest:
             if name != "stroke-trial":
                 raise ValueError(f"{name} cannot be loaded: {path}")
             return start(root, can_write=can_write, smallest=smallest)  # its last line: reboot
     return name, entries[name]
+
+
+def top(root: Path) -> Path:
+    """Where paths in a menu begin: the file system that has /boot."""
+    mounts = root / "proc/self/mounts"
+    apart = mounts.is_file() and " /boot " in mounts.read_text(encoding="utf-8")
+    return root / "boot" if apart else root
+
+
+def _boot_entries(root: Path) -> dict[str, Entry]:
+    """What the command blscfg makes: the saved entry first here, then from the newest kernel on."""
+    environment = (root / "boot/grub2/grubenv").read_text(encoding="utf-8")
+    known = dict(re.findall(r"^(\w+)=(.*)$", environment, re.M))
+    found = {}
+    for path in (root / "boot/loader/entries").glob("*.conf"):
+        fields = dict(re.findall(r"^(\w+)\s+(.*)$", path.read_text(encoding="utf-8"), re.M))
+        words = re.sub(r"\$(\w+)", lambda name: known.get(name[1], ""), fields["options"])
+        found[path.stem] = (fields["linux"], fields["initrd"].split()[0], words)
+
+    def rank(name: str) -> tuple[bool, list[int]]:
+        numbers = [int(number) for number in re.findall(r"\d+", name.partition("-")[2])]
+        return name == known.get("saved_entry"), numbers
+
+    return {name: found[name] for name in sorted(found, key=rank, reverse=True)}
 
 
 def _load(env: Path, name: str) -> str:

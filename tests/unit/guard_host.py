@@ -26,8 +26,8 @@ ORDER = {
     "gpus": [], "health_seconds": 300, "deadline_seconds": 900, "confirm": "controller",
 }  # fmt: skip
 NAMES = (
-    "disk", "efivars", "entries", "menu", "grubcfg", "sdboot", "probe", "health", "state",
-    "strictness", "units", "watch", "guard",
+    "disk", "efivars", "entries", "family", "menu", "grubcfg", "bls", "sdboot", "probe", "health",
+    "state", "strictness", "units", "watch", "guard",
 )  # fmt: skip
 
 
@@ -121,7 +121,7 @@ class Host:
         name, (kernel, _, words) = grub.start(
             self.root, can_write=grub_can_write, smallest=SMALLEST
         )
-        with (self.root / kernel.lstrip("/")).open("rb") as handle:
+        with (grub.top(self.root) / kernel.lstrip("/")).open("rb") as handle:
             self.running = handle.read(64).rstrip(b"\0").decode()
         self.line = f"BOOT_IMAGE={kernel} {words}"
         self._proc()

@@ -191,9 +191,6 @@ def test_a_menu_that_is_pinned_is_told_before_the_reboot(host: Host, default: st
 @pytest.mark.parametrize(
     ("tree", "words"),
     [
-        ("boot-bls-fedora", "boot entries (BLS)"),
-        ("boot-bls-rhel", "boot entries (BLS)"),
-        ("boot-bls-kernelopts", "boot entries (BLS)"),
         ("boot-systemd-debian", "systemd-boot"),
         ("boot-systemd-fedora", "systemd-boot"),
         ("strix-halo-systemd-boot", "systemd-boot"),

@@ -114,7 +114,10 @@ def boot_problem(probe: Json, attended: bool) -> list[Json]:
         missing = short // 1024**2 + 1
         place = probe.get("boot") or "/boot"
         what = f"{place} lacks {missing} MiB for copies of the running kernel and initramfs"
-        hint = "remove kernels not needed (apt list --installed 'linux-image-*') or enlarge it"
+        hint = (
+            "remove kernels not needed (apt list --installed 'linux-image-*', rpm -q kernel-core) "
+            "or enlarge it"
+        )
         return [{"code": "STK-403", "what": what, "hint": hint}]
     return []
 

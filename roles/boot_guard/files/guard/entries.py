@@ -1,4 +1,4 @@
-"""Boot entries as systemd-boot takes them: which there are, their order, and which one starts.
+"""Boot entries: what is in one, and which there are, in which order, as systemd-boot takes them.
 
 After https://github.com/systemd/systemd/blob/v257/src/boot/boot.c (boot_entry_parse_tries,
 boot_entry_compare, config_select_default_entry), which is the order of
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import menu
+from reading import text
 
 _COUNTER = re.compile(r"\+(\d+)(?:-(\d+))?(?=\.conf$)", re.IGNORECASE)
 _NO_VERSION = re.compile(r"^[^0-9A-Za-z~^.-]+")
@@ -159,6 +160,16 @@ def find(entries: list[Entry], pattern: str | None) -> Entry | None:
     if not pattern:
         return None
     return next((one for one in entries if fnmatch.fnmatchcase(one.id, pattern.lower())), None)
+
+
+def of_release(root: Path, entries: list[Entry], release: str) -> Entry | None:
+    """The entry of a kernel: of this system, where others have entries beside it."""
+    tokens = [text(root, f"/etc/{name}").strip() for name in ("machine-id", "kernel/entry-token")]
+    tokens = [token for token in tokens if token]
+    found = [entry for entry in entries if entry.one("linux") and entry.release == release]
+    mine = [entry for entry in found if entry.one("machine-id") in tokens
+            or entry.id.startswith(tuple(f"{token.lower()}-" for token in tokens))]  # fmt: skip
+    return next(iter(mine or found), None)
 
 
 def default(

@@ -61,7 +61,7 @@ def nodes(config: str) -> list[Node]:
     return top
 
 
-def _chosen(config: str, environment: str) -> str:
+def chosen(config: str, environment: str) -> str:
     """What the menu takes for its default: a number, an id or a title, below each other by `>`."""
     values = re.findall(r'^\s*set default="([^"]*)"$', config, re.MULTILINE)
     value = next((value for value in reversed(values) if value != "${next_entry}"), "")
@@ -95,7 +95,7 @@ def default_entry(config: str, environment: str = "") -> tuple[str, list[str]]:
 
     `environment` is the text of grubenv. The kernel is empty where only the running GRUB knows.
     """
-    value = _chosen(config, environment)
+    value = chosen(config, environment)
     if not value or "$" in value:
         return "", []
     level: list[Node] | None = nodes(config)

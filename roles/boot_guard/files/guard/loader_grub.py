@@ -1,4 +1,15 @@
-"""GRUB as on Debian and Ubuntu: a private menu beside its own, and a block that it can write."""
+"""GRUB: a private menu beside the distribution's own, and a block that it can write.
+
+On Fedora and RHEL the private menu is read last as on Debian, after the boot entries (BLS): its
+default wins over what saved_entry, next_entry or boot_counter in grubenv have chosen. What else is
+there (boot_success, boot_indeterminate, menu_auto_hide) is neither read nor written: a login of two
+minutes makes a boot a success, which says nothing of a trial. See 08_fallback_counting,
+10_reset_boot_success and 12_menu_auto_hide in https://github.com/rhboot/grub2, util/grub.d.
+
+With Secure Boot GRUB loads no module from disk. What the menu needs (search_fs_uuid, loadenv, test,
+echo, linux, sleep, reboot) is in the signed image: https://github.com/AlmaLinux/shim-review has its
+list, which is RHEL's.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +17,7 @@ import contextlib
 import subprocess
 from pathlib import Path
 
+import bls
 import disk
 import grubcfg
 import menu
@@ -28,7 +40,7 @@ class Grub:
 
     def open(self) -> bool:
         """Whether the last known good system starts by default."""
-        return menu.OWN in reading.text(self.places.root, probe.CUSTOM)
+        return menu.OWN in reading.text(self.places.root, self.places.grub.custom)
 
     def untried(self) -> bool:
         """Whether a trial was prepared and not chosen."""
@@ -39,8 +51,8 @@ class Grub:
         disk.remove_tree(self.places.frozen)
         disk.copy(self.places.kernel(release), self.places.frozen / "vmlinuz")
         disk.copy(self.places.initrd(release), self.places.frozen / "initrd.img")
-        return {"grub_uuid": probe.grub_probe("fs_uuid", "/boot/grub"),
-                "grub_folder": _as_grub_sees(self.places.boot)}  # fmt: skip
+        return {"grub_uuid": probe.grub_probe("fs_uuid", self.places.grub),
+                "grub_folder": _as_grub_sees(self.places.root)}  # fmt: skip
 
     def hold(self) -> None:
         """Choose the last known good system: whatever was tried is not tried again by itself."""
@@ -52,8 +64,12 @@ class Grub:
         disk.settle(self.places.boot)
 
     def refresh(self) -> None:
-        """Let the distribution write its menu anew."""
-        units.make_menu()
+        """Let the distribution write its menu anew; where it is made of entries there is none.
+
+        grub2-mkconfig would write its own idea of the arguments into every entry.
+        """
+        if not self.places.grub.entries:
+            units.make_menu()
 
     def files(self, release: str) -> list[Path]:
         """What a release needs to start."""
@@ -72,17 +88,19 @@ class Grub:
 
         A chosen release becomes that menu's default after it was tried, and not before.
         """
-        config = reading.text(self.places.root, probe.CONFIG)
+        root, grub = self.places.root, self.places.grub
+        if grub.entries:
+            return bls.stock(root, release)
+        config = reading.text(root, grub.config)
         if release:
             kernel, words = grubcfg.release_entry(config, release)
         else:
-            grubenv = reading.text(self.places.root, "/boot/grub/grubenv")
-            kernel, words = grubcfg.default_entry(config, grubenv)
+            kernel, words = grubcfg.default_entry(config, reading.text(root, grub.environment))
         return Path(kernel).name, words
 
     def show(self, data: Json) -> None:
         """Write our part of the menu, if GRUB's own checker takes it."""
-        folder = data["grub_folder"]
+        folder, places = data["grub_folder"], self.places
 
         def entry(system: Json, kernel: str, initrd: str) -> menu.Entry:
             return menu.Entry(f"{folder}/{kernel}", f"{folder}/{initrd}", system["words"])
@@ -94,14 +112,17 @@ class Grub:
             env=f"{folder}/stroke/env",
             transaction=data["transaction"],
             lkg=entry(lkg, "stroke/vmlinuz", "stroke/initrd.img"),
-            trial=entry(trial, f"vmlinuz-{release}", f"initrd.img-{release}") if trial else None,
+            trial=entry(trial, places.kernel(release).name, places.initrd(release).name)
+            if trial
+            else None,
         )
         with contextlib.suppress(FileNotFoundError):
-            done = subprocess.run(["grub-script-check"], input=text, text=True,
+            done = subprocess.run([f"{places.grub.tools}-script-check"], input=text, text=True,
                                   capture_output=True, timeout=60, check=False)  # fmt: skip
             if done.returncode != 0:
                 raise Refused("STK-420", f"GRUB does not take its menu: {done.stderr.strip()}")
-        disk.write(self.places.custom, text.encode("utf-8"))
+        disk.write(places.custom, text.encode("utf-8"))
+        units.label(places.frozen, places.custom)
         disk.settle(self.places.boot)
 
     def close(self, data: Json) -> None:
@@ -128,6 +149,6 @@ class Grub:
             disk.write(self.places.env, menu.environment(state))
 
 
-def _as_grub_sees(boot: Path) -> str:
+def _as_grub_sees(root: Path) -> str:
     """The folder /boot from the top of its file system."""
-    return "" if boot.is_mount() else "/boot"
+    return "" if reading.mount_of(root, "/boot")["mount"] == "/boot" else "/boot"

@@ -1,6 +1,6 @@
 """What GRUB is told: the state that it keeps, and the entries of an open transaction.
 
-While /boot/grub/custom.cfg is there a transaction is open, and the last known good system starts:
+While our custom.cfg is there a transaction is open, and the last known good system starts:
 from `hold`, from what nobody can read, from anything but a `try` that could be taken back.
 """
 

@@ -13,14 +13,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import bls
 import efivars
+import family
 import menu
 import sdboot
+from family import Family
 from reading import mount_of, text
 
 STATE = "/var/lib/stroke/boot_guard/state.json"
-CUSTOM = "/boot/grub/custom.cfg"
-CONFIG = "/boot/grub/grub.cfg"
 UNIT = "etc/systemd/system/stroke-boot-guard.service"
 GRUB, SYSTEMD_BOOT = "grub", "systemd-boot"
 # What GRUB can write a block of (its ext2 is ext2, ext3 and ext4).
@@ -29,11 +30,11 @@ WRITABLE = ("ext2", "xfs", "fat")
 SPARE = 1024**2
 
 
-def grub_probe(target: str, path: str) -> str:
-    """What GRUB's own tool says of the place of a path; `?` where it cannot say."""
+def grub_probe(target: str, grub: Family) -> str:
+    """What GRUB's own tool says of the place of its folder; `?` where it cannot say."""
     try:
         done = subprocess.run(
-            ["grub-probe", f"--target={target}", path],
+            [f"{grub.tools}-probe", f"--target={target}", grub.folder],
             capture_output=True, text=True, timeout=60, check=False,
             env={**os.environ, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
         )  # fmt: skip
@@ -52,10 +53,8 @@ def known_loader(root: Path) -> str:
     said = loader(root).lower()
     if said and not said.startswith("grub"):
         return SYSTEMD_BOOT if said.startswith(SYSTEMD_BOOT) else ""
-    if text(root, CONFIG):
+    if text(root, family.of(root).config):
         return GRUB
-    if text(root, "/boot/grub2/grub.cfg"):
-        return ""
     places = (root / path.lstrip("/") / "loader/loader.conf" for path in sdboot.FOLDERS)
     return SYSTEMD_BOOT if any(path.is_file() for path in places) else ""
 
@@ -64,14 +63,17 @@ def unknown_loader(root: Path) -> str:
     """Why the boot loader cannot be told to go back; empty where it can."""
     if text(root, "/run/systemd/container"):
         return "it is a container: what runs it decides how it starts"
+    if (root / "run/ostree-booted").exists():
+        return "ostree manages it, and with it what its boot menu starts"
     if known_loader(root):
         return ""
     said = loader(root)
     if said and not said.lower().startswith("grub"):
         return f"it is started by {said}, whose boot entries stroke does not count"
-    if text(root, "/boot/grub2/grub.cfg"):
-        return "its GRUB takes its boot menu from boot entries (BLS), as on Fedora and RHEL"
-    return f"its boot loader is not known: there is no {CONFIG}"
+    return (
+        "its boot loader is not known: there is no "
+        f"{family.DEBIAN.config} and no {family.FEDORA.config}"
+    )
 
 
 def obstacles(root: Path, release: str, command_line: str) -> list[str]:
@@ -81,32 +83,36 @@ def obstacles(root: Path, release: str, command_line: str) -> list[str]:
         return [other]
     if known_loader(root) == SYSTEMD_BOOT:
         return sdboot.obstacles(root, release)
-    config = text(root, CONFIG)
+    grub = family.of(root)
+    config, place = text(root, grub.config), grub.folder
     found = []
     if "custom.cfg" not in config:
         found.append("its boot menu does not read custom.cfg (/etc/grub.d/41_custom is missing)")
-    if re.search(r"^\s*blscfg\b", config, re.MULTILINE):
+    if grub.entries:
+        found += bls.obstacles(root, release)
+        found += bls.led_elsewhere(root, grub_probe("fs_uuid", grub))
+    elif re.search(r"^\s*blscfg\b", config, re.MULTILINE):
         found.append("its boot menu is made of boot entries (BLS)")
-    if mount_of(root, "/boot/grub")["mount"] != mount_of(root, "/boot")["mount"]:
-        found.append("/boot/grub is on another file system than the kernels in /boot")
-    custom = text(root, CUSTOM)
+    mount = mount_of(root, place)
+    if mount["mount"] != mount_of(root, "/boot")["mount"]:
+        found.append(f"{place} is on another file system than the kernels in /boot")
+    custom = text(root, grub.custom)
     if custom and menu.OWN not in custom:
-        found.append(f"{CUSTOM} is somebody else's")
-    abstraction, kind = grub_probe("abstraction", "/boot/grub"), grub_probe("fs", "/boot/grub")
+        found.append(f"{grub.custom} is somebody else's")
+    abstraction, kind = grub_probe("abstraction", grub), grub_probe("fs", grub)
     if abstraction == "?" or kind == "?":
-        found.append("grub-probe cannot tell where /boot/grub is")
+        found.append(f"{grub.tools}-probe cannot tell where {place} is")
     elif abstraction:
-        found.append(f"GRUB cannot write to /boot/grub, which is on {abstraction}")
+        found.append(f"GRUB cannot write to {place}, which is on {abstraction}")
     elif kind not in WRITABLE:
-        found.append(f"GRUB cannot write to /boot/grub, which is {kind}")
-    mount = mount_of(root, "/boot/grub")
+        found.append(f"GRUB cannot write to {place}, which is {kind}")
     if "data=journal" in mount["options"].split(","):
-        found.append("the journal of /boot/grub has data, which would undo what GRUB writes")
+        found.append(f"the journal of {place} has data, which would undo what GRUB writes")
     if kind == "xfs" and mount["mount"] == "/":
-        found.append("/boot/grub is on the XFS of /, whose log GRUB cannot read")
+        found.append(f"{place} is on the XFS of /, whose log GRUB cannot read")
     if re.search(r"(^|\s)[^\s]*(['\\]|[^\s=\"]\"[^\s])", command_line):
         found.append("the kernel command line has quotes that GRUB would change")
-    for name in (f"vmlinuz-{release}", f"initrd.img-{release}"):
+    for name in (f"vmlinuz-{release}", grub.initrd.format(release)):
         if not (root / "boot" / name).is_file():
             found.append(f"/boot/{name} of the running kernel is missing")
     if not (root / "run/systemd/system").is_dir():
@@ -134,10 +140,12 @@ def probe(root: Path) -> dict[str, Any]:
     if known_loader(root) == SYSTEMD_BOOT:
         found = sdboot.summary(root, release)
     else:
-        files = [root / "boot" / f"{name}-{release}" for name in ("vmlinuz", "initrd.img")]
+        grub = family.of(root)
+        names = f"vmlinuz-{release}", grub.initrd.format(release)
+        files = [root / "boot" / name for name in names]
         place = os.statvfs(root / "boot") if (root / "boot").is_dir() else None
         found = {
-            "open": menu.OWN in text(root, CUSTOM),
+            "open": menu.OWN in text(root, grub.custom),
             "copies": (root / "boot/stroke").is_dir(),
             "boot": "/boot",
             "bytes": sum(path.stat().st_size for path in files if path.is_file()),

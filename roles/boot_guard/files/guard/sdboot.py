@@ -10,7 +10,7 @@ import efivars
 import entries
 import menu
 from entries import Entry
-from reading import mount_of, text
+from reading import mount_of
 
 # Where the EFI system partition and the extended boot partition are mounted.
 FOLDERS = ("/efi", "/boot/efi", "/boot")
@@ -70,13 +70,8 @@ def default(root: Path, before: dict[str, str | None]) -> Entry | None:
 
 
 def of_release(root: Path, release: str) -> Entry | None:
-    """The entry of a kernel: of this system, where others have entries beside it."""
-    tokens = [text(root, f"/etc/{name}").strip() for name in ("machine-id", "kernel/entry-token")]
-    tokens = [token for token in tokens if token]
-    found = [entry for entry in stock(root) if entry.one("linux") and entry.release == release]
-    mine = [entry for entry in found if entry.one("machine-id") in tokens
-            or entry.id.startswith(tuple(f"{token.lower()}-" for token in tokens))]  # fmt: skip
-    return next(iter(mine or found), None)
+    """The entry of a kernel."""
+    return entries.of_release(root, stock(root), release)
 
 
 def running(root: Path, release: str) -> Entry | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import disk
+import family
 
 Json = dict[str, Any]
 SCHEMA = "stroke-boot-guard-1"
@@ -29,15 +30,15 @@ class Places:
         self.boot = root / "boot"
         self.frozen = root / "boot/stroke"
         self.env = root / "boot/stroke/env"
-        self.custom = root / "boot/grub/custom.cfg"
-        self.config = root / "boot/grub/grub.cfg"
+        self.grub = family.of(root)
+        self.custom = root / self.grub.custom.lstrip("/")
         self.units = root / "etc/systemd/system"
 
     def kernel(self, release: str) -> Path:
         return self.boot / f"vmlinuz-{release}"
 
     def initrd(self, release: str) -> Path:
-        return self.boot / f"initrd.img-{release}"
+        return self.boot / self.grub.initrd.format(release)
 
 
 def say(sentence: str) -> None:

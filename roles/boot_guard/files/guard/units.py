@@ -47,6 +47,7 @@ def install(places: Places) -> None:
     """The unit first and its links last: a link to nothing would be noise in every boot."""
     text = UNIT.format(python=sys.executable, code="/usr/local/lib/stroke/boot_guard.py")
     disk.write(places.units / NAME, text.encode("utf-8"))
+    label(places.units / NAME)
     for link in links(places):
         link.parent.mkdir(parents=True, exist_ok=True)
         if not link.is_symlink():
@@ -67,3 +68,10 @@ def make_menu() -> None:
     """Let the distribution write its boot menu anew."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         subprocess.run(["update-grub"], timeout=600, check=False, stdout=subprocess.DEVNULL)
+
+
+def label(*paths: Path) -> None:
+    """Give files the SELinux type of their place: other programs read and remove them, too."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        subprocess.run(["restorecon", "-F", "-R", *paths], timeout=60, check=False,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip

@@ -20,7 +20,8 @@ DISPLAY_MANAGER = "/etc/systemd/system/display-manager.service"
 STATE = "/var/lib/stroke/packages"
 BOOT_STATE = "/var/lib/stroke/boot_guard/state.json"
 # The private boot menu or entry of the role boot_guard: a boot transaction is open with it.
-BOOT_MENUS = ("/boot/grub/custom.cfg", *(f"{folder}/stroke-lkg.conf" for folder in ENTRIES))
+BOOT_MENUS = ("/boot/grub/custom.cfg", "/boot/grub2/custom.cfg",
+              *(f"{folder}/stroke-lkg.conf" for folder in ENTRIES))  # fmt: skip
 BOOT_MARK = "Managed by stroke (role boot_guard)"
 CLOCKS = "/sys/devices/system/clocksource/clocksource0/available_clocksource"
 
