@@ -64,7 +64,7 @@ def test_a_killed_run_is_finished_by_the_next(hosts: Fleet) -> None:
             if hosts.hosts[name].sh("test -e /var/lib/stroke/lock && echo yes || true")
         ]
         held += bool(locks)
-        # Of a run whose program was killed alone, ansible goes on: the next one waits for it.
+        # Where the program was killed alone, the kernel has told ansible to stop.
         again = hosts.stroke("provision", inventory, "--yes", "--tags", TAGS)
         assert again.returncode == 0, (number, moment, again.stdout, again.stderr)
         taken += MESSAGE in again.stdout

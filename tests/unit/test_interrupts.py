@@ -137,6 +137,18 @@ def test_a_closed_terminal_stops_the_run_and_keeps_its_report(home: Path) -> Non
     assert report["hosts"][0]["interrupted_in"] == "Install the kernel"
 
 
+def test_a_killed_run_leaves_no_ansible_behind(home: Path) -> None:
+    """Without its terminal it would keep the hosts' locks, and wait for ever."""
+    run = Started(home, "provision", "hosts.ini", "-y", "-e", "nap=45")
+    run.wait_for("sleep 45")
+    run.process.kill()
+    run.process.wait()
+    deadline = time.monotonic() + 30
+    while left := [line for line in run.marked() if "ansible-playbook" in line]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+
+
 def test_a_reader_that_goes_away_does_not_stop_the_run(home: Path) -> None:
     run = Started(home, "provision", "hosts.ini", "-y", "--json")
     run.wait_for("ansible-playbook")

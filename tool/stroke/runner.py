@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import shlex
+import shutil
 import sys
 import tempfile
 import threading
@@ -85,7 +86,7 @@ class RunnerBackend:
         """Run the job in a private directory that is gone afterwards."""
         import ansible_runner
 
-        command = command_line(job)
+        command = [*bound(job), *command_line(job)]
         with (
             tempfile.TemporaryDirectory(prefix="stroke-", dir=runtime_dir()) as private,
             Interrupts(listener.signal, gentle=job.gentle) as interrupts,
@@ -170,8 +171,6 @@ def executable(name: str) -> str:
     beside = Path(sys.executable).parent / name
     if beside.is_file():
         return os.fspath(beside)
-    import shutil
-
     found = shutil.which(name)
     if found is None:
         raise StrokeError(
@@ -180,6 +179,18 @@ def executable(name: str) -> str:
             hint="install stroke again: pipx install --force stroke",
         )
     return found
+
+
+def bound(job: Job) -> list[str]:
+    """Return what has the kernel ask ansible-playbook to stop when this process is killed.
+
+    Left to itself it has lost its terminal, waits for ever for results that it cannot show there,
+    and keeps the locks of its hosts. Work on this machine is not torn apart even then (`gentle`).
+    """
+    program = shutil.which("setpriv")  # of util-linux; busybox has one without the option
+    if job.gentle or program is None or "busybox" in os.path.realpath(program):
+        return []
+    return [program, "--pdeathsig", "INT"]
 
 
 def command_line(job: Job) -> list[str]:
@@ -241,8 +252,6 @@ def _has_config(env: Mapping[str, str]) -> bool:
 
 def _keep(private: Path, target: Path) -> None:
     """Copy ansible's own output for a bug report; not `command`, which holds the environment."""
-    import shutil
-
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     for source in private.glob("artifacts/*/stdout"):
         destination = target / f"ansible-{source.parent.name[:8]}.log"
