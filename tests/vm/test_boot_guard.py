@@ -101,9 +101,11 @@ def ready(provisioned: Provisioned, request: pytest.FixtureRequest) -> Iterator[
     times.append(("good case", f"{provisioned.seconds:4.0f} s to provision a stock guest"))
     yield Ready(provisioned)
     reporter = request.config.pluginmanager.getplugin("terminalreporter")
-    reporter.write_line("\nBoot transaction on guests")
-    for name, said in times:
-        reporter.write_line(f"  {name:<48} {said}")
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        reporter.write_line("\nBoot transaction on guests")
+        for name, said in times:
+            reporter.write_line(f"  {name:<48} {said}")
 
 
 @pytest.fixture
