@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from stroke.errors import StrokeError
 from stroke.machine import Hardware, Process, free_port, spawn, tail, watch
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(300)"]
+# exit() of one thread: its number in the kernel's asm/unistd.h.
+EXIT = {"x86_64": 60, "aarch64": 93}
 
 
 def test_a_spawned_process_is_known_across_runs_and_stops(tmp_path: Path) -> None:
@@ -61,6 +64,24 @@ def test_a_process_that_ignores_the_polite_signal_is_killed(tmp_path: Path) -> N
     process = spawn([sys.executable, "-c", code], tmp_path / "log")
     assert watch(process, tmp_path / "log", "on", 20)
     process.stop(patience=0.3)
+    assert not process.alive
+
+
+@pytest.mark.skipif(platform.machine() not in EXIT, reason="its number of exit() is not known")
+def test_a_process_is_there_until_its_last_thread_has_ended(tmp_path: Path) -> None:
+    """QEMU's disk is locked until then, and what is told by the leader alone is a zombie."""
+    leave = (
+        "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(60,)).start(); "
+        f"ctypes.CDLL(None).syscall({EXIT[platform.machine()]}, 0)"
+    )
+    process = spawn([sys.executable, "-c", leave], tmp_path / "log")
+    stat = Path(f"/proc/{process.pid}/stat")
+    deadline = time.monotonic() + 30
+    while ") Z " not in stat.read_text(encoding="utf-8"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert process.alive
+    process.stop()
     assert not process.alive
 
 

@@ -47,9 +47,10 @@ class Process:
 
     @property
     def alive(self) -> bool:
-        """Whether this very process still runs."""
+        """Whether it still runs, or a thread of it: until then its files are open."""
         state, started = _state_and_start(self.pid)
-        return bool(state) and state not in "ZX" and started == self.started
+        ended = state in "ZX" and _threads(self.pid) < 2
+        return bool(state) and not ended and started == self.started
 
     def stop(self, patience: float = 15.0) -> None:
         """End it politely, then by force; a process with another start time is not ours."""
@@ -75,6 +76,13 @@ def _state_and_start(pid: int) -> tuple[str, str]:
     # The command name may hold spaces and parentheses: fields count from its closing one.
     fields = text.rpartition(")")[2].split()
     return fields[0], f"{boot}:{fields[19]}"
+
+
+def _threads(pid: int) -> int:
+    try:
+        return len(list(Path(f"/proc/{pid}/task").iterdir()))
+    except OSError:
+        return 0
 
 
 def free_port() -> int:
