@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -68,6 +68,60 @@ def power_cut_before(call: int, patch: pytest.MonkeyPatch) -> Iterator[list[str]
                             (shutil, "rmtree"), (shutil, "copytree")):  # fmt: skip
             patched.setattr(owner, name, guarded(name, getattr(owner, name)))
         yield calls
+
+
+class Guarded(Protocol):
+    """A played host of any boot loader."""
+
+    @property
+    def guard(self) -> Any: ...
+
+    @property
+    def state(self) -> dict[str, Any]: ...
+
+    def boot(self) -> str: ...
+
+
+def surroundings(
+    patch: pytest.MonkeyPatch, told: Mapping[str, list[Any]], baseline: dict[str, Any]
+) -> None:
+    """What the guard would ask of a running system; `failing` and `wrong` are a test's to fill."""
+    patch.setattr(CODE_OF["strictness"], "_systemd", lambda *words: "")
+    patch.setattr(CODE_OF["health"], "baseline", lambda: dict(baseline))
+    patch.setattr(CODE_OF["health"], "failing", lambda expected: list(told["failing"]))
+    patch.setattr(CODE_OF["health"], "wrong_system", lambda expected: list(told["wrong"]))
+    patch.setattr(CODE_OF["disk"], "settle", lambda path: None)
+    patch.setattr(os, "fsync", lambda handle: None)  # slow, and no power is cut in earnest
+    patch.setattr(CODE_OF["units"], "reload", lambda: None)
+    patch.setattr(CODE_OF["guard"], "SMALLEST_BYTES", SMALLEST)
+
+
+def watch(host: Guarded, seconds: float = 10) -> str:
+    """The guard's unit until it has nothing to do, or time is over."""
+
+    class Enough(Exception):
+        pass
+
+    def pause(_: float) -> None:
+        raise Enough
+
+    try:
+        return str(CODE_OF["watch"].watch(host.guard, lambda: seconds, pause))
+    except Enough:
+        return "waiting"
+
+
+def hold(host: Guarded) -> None:
+    host.guard.hold({})
+
+
+def booted(host: Guarded) -> None:
+    host.boot()
+    watch(host)
+
+
+def confirm(host: Guarded) -> None:
+    host.guard.confirm({"transaction": host.state["transaction"]})
 
 
 class Host:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +14,14 @@ from tests.unit.guard_host import (
     NEW,
     OLD,
     ORDER,
-    SMALLEST,
     STOCK,
     Host,
     PowerCut,
+    confirm,
+    hold,
     power_cut_before,
+    surroundings,
+    watch,
 )
 
 BASELINE = {"route": True, "login": ["ssh.service"]}
@@ -28,19 +30,12 @@ Step = Callable[[Host], object]
 
 @pytest.fixture(autouse=True)
 def world(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """What the guard would ask of a running system; `failing` is a test's to fill."""
+    """What the guard would ask of a running system."""
     told: dict[str, list[str]] = {"failing": [], "wrong": []}
     answers = {"abstraction": "", "fs": "ext2", "fs_uuid": "1234-abcd"}
     monkeypatch.setattr(CODE_OF["probe"], "grub_probe", lambda target, path: answers[target])
-    monkeypatch.setattr(CODE_OF["strictness"], "_systemd", lambda *words: "")
-    monkeypatch.setattr(CODE_OF["health"], "baseline", lambda: dict(BASELINE))
-    monkeypatch.setattr(CODE_OF["health"], "failing", lambda expected: list(told["failing"]))
-    monkeypatch.setattr(CODE_OF["health"], "wrong_system", lambda expected: list(told["wrong"]))
-    monkeypatch.setattr(CODE_OF["disk"], "settle", lambda path: None)
-    monkeypatch.setattr(os, "fsync", lambda handle: None)  # slow, and no power is cut in earnest
-    monkeypatch.setattr(CODE_OF["units"], "reload", lambda: None)
     monkeypatch.setattr(CODE_OF["units"], "make_menu", lambda: None)
-    monkeypatch.setattr(CODE_OF["guard"], "SMALLEST_BYTES", SMALLEST)
+    surroundings(monkeypatch, told, BASELINE)
     return told
 
 
@@ -49,33 +44,10 @@ def host(tmp_path: Path) -> Host:
     return Host(tmp_path / "host")
 
 
-def watch(host: Host, seconds: float = 10) -> str:
-    """The guard's unit until it has nothing to do, or time is over."""
-
-    class Enough(Exception):
-        pass
-
-    def pause(_: float) -> None:
-        raise Enough
-
-    try:
-        return str(CODE_OF["watch"].watch(host.guard, lambda: seconds, pause))
-    except Enough:
-        return "waiting"
-
-
-def hold(host: Host) -> None:
-    host.guard.hold({})
-
-
 def arm(host: Host) -> None:
     host.install(NEW)
     host.stock(NEW, STOCK)
     host.guard.arm(ORDER)
-
-
-def confirm(host: Host) -> None:
-    host.guard.confirm({"transaction": host.state["transaction"]})
 
 
 def make_permanent(host: Host) -> None:

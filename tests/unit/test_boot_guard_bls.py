@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -25,7 +24,18 @@ from tests.unit.bls_host import (
     BlsHost,
     Kind,
 )
-from tests.unit.guard_host import CODE_OF, ORDER, SMALLEST, PowerCut, power_cut_before
+from tests.unit.guard_host import (
+    CODE_OF,
+    ORDER,
+    SMALLEST,
+    PowerCut,
+    booted,
+    confirm,
+    hold,
+    power_cut_before,
+    surroundings,
+    watch,
+)
 from tests.unit.plugins import ROLES, plugin
 
 probe = CODE_OF["probe"]
@@ -40,22 +50,15 @@ Step = Callable[[BlsHost], object]
 @pytest.fixture(autouse=True)
 def world(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
     """What the guard would ask of a running system; `labelled` has what got an SELinux type."""
-    told: dict[str, list[Any]] = {"failing": [], "labelled": []}
+    told: dict[str, list[Any]] = {"failing": [], "wrong": [], "labelled": []}
     monkeypatch.setattr(probe, "grub_probe", lambda target, grub: ANSWERS[target])
-    monkeypatch.setattr(CODE_OF["strictness"], "_systemd", lambda *words: "")
-    monkeypatch.setattr(CODE_OF["health"], "baseline", lambda: {"route": True, "login": []})
-    monkeypatch.setattr(CODE_OF["health"], "failing", lambda expected: list(told["failing"]))
-    monkeypatch.setattr(CODE_OF["health"], "wrong_system", lambda expected: [])
-    monkeypatch.setattr(CODE_OF["disk"], "settle", lambda path: None)
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-    monkeypatch.setattr(CODE_OF["units"], "reload", lambda: None)
     monkeypatch.setattr(CODE_OF["units"], "label", lambda *paths: told["labelled"].extend(paths))
-    monkeypatch.setattr(CODE_OF["guard"], "SMALLEST_BYTES", SMALLEST)
 
     def never() -> None:
         raise AssertionError("grub2-mkconfig would write arguments into every entry")
 
     monkeypatch.setattr(CODE_OF["units"], "make_menu", never)
+    surroundings(monkeypatch, told, {"route": True, "login": []})
     return told
 
 
@@ -64,37 +67,9 @@ def host(request: pytest.FixtureRequest, tmp_path: Path) -> BlsHost:
     return BlsHost(tmp_path / "host", request.param)
 
 
-def watch(host: BlsHost, seconds: float = 10) -> str:
-    """The guard's unit until it has nothing to do, or time is over."""
-
-    class Enough(Exception):
-        pass
-
-    def pause(_: float) -> None:
-        raise Enough
-
-    try:
-        return str(CODE_OF["watch"].watch(host.guard, lambda: seconds, pause))
-    except Enough:
-        return "waiting"
-
-
-def hold(host: BlsHost) -> None:
-    host.guard.hold({})
-
-
 def arm(host: BlsHost) -> None:
     host.add(host.kind.new)
     host.guard.arm({**ORDER, "release": host.kind.new})
-
-
-def booted(host: BlsHost) -> None:
-    host.boot()
-    watch(host)
-
-
-def confirm(host: BlsHost) -> None:
-    host.guard.confirm({"transaction": host.state["transaction"]})
 
 
 def commit(host: BlsHost) -> None:

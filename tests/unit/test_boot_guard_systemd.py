@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +12,14 @@ from tests.unit.guard_host import (
     NEW,
     OLD,
     ORDER,
-    SMALLEST,
     STOCK,
     PowerCut,
+    booted,
+    confirm,
+    hold,
     power_cut_before,
+    surroundings,
+    watch,
 )
 from tests.unit.systemd_host import SystemdHost
 
@@ -29,16 +32,9 @@ Step = Callable[[SystemdHost], object]
 
 @pytest.fixture(autouse=True)
 def world(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """What the guard would ask of a running system; `failing` is a test's to fill."""
-    told: dict[str, list[str]] = {"failing": []}
-    monkeypatch.setattr(CODE_OF["strictness"], "_systemd", lambda *words: "")
-    monkeypatch.setattr(CODE_OF["health"], "baseline", lambda: {"route": True, "login": []})
-    monkeypatch.setattr(CODE_OF["health"], "failing", lambda expected: list(told["failing"]))
-    monkeypatch.setattr(CODE_OF["health"], "wrong_system", lambda expected: [])
-    monkeypatch.setattr(CODE_OF["disk"], "settle", lambda path: None)
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-    monkeypatch.setattr(CODE_OF["units"], "reload", lambda: None)
-    monkeypatch.setattr(CODE_OF["guard"], "SMALLEST_BYTES", SMALLEST)
+    """What the guard would ask of a running system."""
+    told: dict[str, list[str]] = {"failing": [], "wrong": []}
+    surroundings(monkeypatch, told, {"route": True, "login": []})
     return told
 
 
@@ -47,38 +43,10 @@ def host(tmp_path: Path) -> SystemdHost:
     return SystemdHost(tmp_path / "host")
 
 
-def watch(host: SystemdHost, seconds: float = 10) -> str:
-    """The guard's unit until it has nothing to do, or time is over."""
-
-    class Enough(Exception):
-        pass
-
-    def pause(_: float) -> None:
-        raise Enough
-
-    try:
-        return str(CODE_OF["watch"].watch(host.guard, lambda: seconds, pause))
-    except Enough:
-        return "waiting"
-
-
-def hold(host: SystemdHost) -> None:
-    host.guard.hold({})
-
-
 def arm(host: SystemdHost) -> None:
     if not (host.esp / f"loader/entries/debian-{NEW}.conf").exists():
         host.install(NEW)
     host.guard.arm(ORDER)
-
-
-def booted(host: SystemdHost) -> None:
-    host.boot()
-    watch(host)
-
-
-def confirm(host: SystemdHost) -> None:
-    host.guard.confirm({"transaction": host.state["transaction"]})
 
 
 def commit(host: SystemdHost) -> None:
