@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import pytest
 
@@ -45,6 +45,9 @@ def modules() -> dict[str, ModuleType]:
 CODE_OF = modules()
 
 
+H = TypeVar("H")
+
+
 class PowerCut(BaseException):
     """Nothing catches it: nothing runs after it."""
 
@@ -68,6 +71,26 @@ def power_cut_before(call: int, patch: pytest.MonkeyPatch) -> Iterator[list[str]
                             (shutil, "rmtree"), (shutil, "copytree")):  # fmt: skip
             patched.setattr(owner, name, guarded(name, getattr(owner, name)))
         yield calls
+
+
+def cut_off(
+    prepare: Callable[[Path], H], step: Callable[[H], object], place: Path,
+    patch: pytest.MonkeyPatch, most: int = 400,
+) -> Iterator[tuple[int, H]]:  # fmt: skip
+    """Hosts on which a step was cut off, before its first write, its second, … and their number.
+
+    Each is prepared anew below `place`; it ends with the write after which the step comes through.
+    """
+    for call in range(1, most):
+        host = prepare(place / str(call))
+        with power_cut_before(call, patch):
+            try:
+                step(host)
+            except PowerCut:
+                pass
+            else:
+                return
+        yield call, host
 
 
 class Guarded(Protocol):

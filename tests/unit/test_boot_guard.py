@@ -18,6 +18,7 @@ from tests.unit.guard_host import (
     Host,
     PowerCut,
     confirm,
+    cut_off,
     hold,
     power_cut_before,
     surroundings,
@@ -261,17 +262,9 @@ def test_power_cut_at_every_write(
 ) -> None:  # fmt: skip
     """A good system starts, every later boot agrees, and the next run ends in a commit."""
     cuts = 0
-    for call in range(1, 400):
-        host = prepared(before, tmp_path / str(call))
-        with power_cut_before(call, monkeypatch):
-            try:
-                step(host)
-            except PowerCut:
-                cuts += 1
-            else:
-                break
+    for cuts, host in cut_off(lambda place: prepared(before, place), step, tmp_path, monkeypatch):
         started = host.boot()
-        assert started in allowed, (call, host.state)
+        assert started in allowed, (cuts, host.state)
         if name == "hold" and started == "stock":
             assert host.running == OLD
         if name == "commit" and started == "stock":
@@ -287,7 +280,7 @@ def test_power_cut_at_every_write(
         else:
             for next_step in (hold, arm, booted, confirm, commit):
                 next_step(host)
-        assert left(host) == ["var/lib/stroke/boot_guard/state.json"], call
+        assert left(host) == ["var/lib/stroke/boot_guard/state.json"], cuts
         assert (host.boot(), host.running) == ("stock", NEW)
     assert cuts >= {"confirm": 2, "judge": 2}.get(name, 6), "the cuts did not reach the writes"
 

@@ -28,11 +28,10 @@ from tests.unit.guard_host import (
     CODE_OF,
     ORDER,
     SMALLEST,
-    PowerCut,
     booted,
     confirm,
+    cut_off,
     hold,
-    power_cut_before,
     surroundings,
     watch,
 )
@@ -295,17 +294,11 @@ def test_power_cut_at_every_write(
 ) -> None:  # fmt: skip
     """A system that was tried starts, later boots agree, and the next run ends in a commit."""
     cuts = 0
-    for call in range(1, 400):
-        host = prepared(before, tmp_path / str(call), kind)
-        with power_cut_before(call, monkeypatch):
-            try:
-                step(host)
-            except PowerCut:
-                cuts += 1
-            else:
-                break
+    for cuts, host in cut_off(
+        lambda place: prepared(before, place, kind), step, tmp_path, monkeypatch
+    ):
         started = host.boot()
-        assert started in allowed, (call, host.state)
+        assert started in allowed, (cuts, host.state)
         if name == "hold" and started == "stock":
             assert host.running == kind.old
         if name == "commit" and started == "stock":
@@ -322,7 +315,7 @@ def test_power_cut_at_every_write(
         else:
             for next_step in (hold, arm, booted, confirm, commit):
                 next_step(host)
-        assert left(host) == [STATE], call
+        assert left(host) == [STATE], cuts
         assert (host.boot(), host.running) == ("stock", kind.new)
     assert cuts >= {"confirm": 2, "judge": 2}.get(name, 6), "the cuts did not reach the writes"
 

@@ -16,6 +16,7 @@ from tests.unit.guard_host import (
     PowerCut,
     booted,
     confirm,
+    cut_off,
     hold,
     power_cut_before,
     surroundings,
@@ -231,8 +232,8 @@ def test_a_default_that_somebody_set_meanwhile_stays(host: SystemdHost) -> None:
     ended(host, f"debian-{OLD}.conf")
 
 
-def prepared(steps: list[Step], root: Path) -> SystemdHost:
-    host = SystemdHost(root)
+def prepared(steps: list[Step], root: Path, default: str = "") -> SystemdHost:
+    host = SystemdHost(root, default=default)
     for step in steps:
         step(host)
     return host
@@ -258,19 +259,11 @@ def test_power_cut_at_every_write(
 ) -> None:  # fmt: skip
     """A good system starts, every later boot agrees, and the next run ends in a commit."""
     cuts = 0
-    for call in range(1, 400):
-        host = SystemdHost(tmp_path / str(call), default=default)
-        for earlier in before:
-            earlier(host)
-        with power_cut_before(call, monkeypatch):
-            try:
-                step(host)
-            except PowerCut:
-                cuts += 1
-            else:
-                break
+    for cuts, host in cut_off(
+        lambda place: prepared(before, place, default), step, tmp_path, monkeypatch
+    ):
         started = host.boot()
-        assert started in allowed, (call, host.state)
+        assert started in allowed, (cuts, host.state)
         if name == "hold":
             assert host.running == OLD
         if name == "commit" and started == "stock":

@@ -20,7 +20,8 @@ from reading import mount_of, text
 FOLDER = "/boot/loader/entries"
 # blscfg reads entries beside GRUB on the EFI system partition, too, where there are any.
 SYSTEM_PARTITION = "/boot/efi"
-_COMMAND = re.compile(r"^\s*blscfg\b", re.MULTILINE)
+# The command that makes the menu of boot entries.
+COMMAND = re.compile(r"^\s*blscfg\b", re.MULTILINE)
 _SET = re.compile(r'\s*set (\w+)="([^"$]*)"\s*$')
 _UNLESS = re.compile(r'\s*if \[ -z "\$\{?(\w+)\}?" \]; then\s*$')
 
@@ -30,7 +31,7 @@ def reads_entries(root: Path) -> bool:
     asked = re.findall(
         r"^\s*GRUB_ENABLE_BLSCFG=[\"']?(\w+)", text(root, "/etc/default/grub"), re.MULTILINE
     )
-    return bool(_COMMAND.search(text(root, FEDORA.config))) and asked[-1:] in ([], ["true"])
+    return bool(COMMAND.search(text(root, FEDORA.config))) and asked[-1:] in ([], ["true"])
 
 
 def load(root: Path) -> list[Entry]:
@@ -73,7 +74,7 @@ def variables(config: str, environment: str) -> dict[str, str]:
     """GRUB's variables when it reads the entries: what grubenv has, then what grub.cfg sets."""
     found = dict(re.findall(r"^(\w+)=(.*)$", environment, re.MULTILINE))
     unless = ""
-    for line in _COMMAND.split(config)[0].splitlines():
+    for line in COMMAND.split(config)[0].splitlines():
         condition, setting = _UNLESS.match(line), _SET.match(line)
         if condition:
             unless = condition[1]
@@ -96,7 +97,7 @@ def _default(shown: list[Entry], config: str, environment: str) -> Entry | None:
         return None
     found = next((one for one in shown if value in (name(one), _title(one))), None)
     others = grubcfg.nodes(config)
-    if found or grubcfg.nodes(_COMMAND.split(config)[0]):
+    if found or grubcfg.nodes(COMMAND.split(config)[0]):
         return found  # with entries of another kind above them nobody counts
     if value.isdecimal() and int(value) < len(shown) + len(others):
         return shown[int(value)] if int(value) < len(shown) else None
@@ -170,7 +171,7 @@ def led_elsewhere(root: Path, uuid: str) -> list[str]:
     places = sorted((root / SYSTEM_PARTITION.lstrip("/") / "EFI").glob("*/grub.cfg"))
     paths = [f"/{place.relative_to(root)}" for place in places]
     beginnings = {path: text(root, path) for path in paths}
-    whole = [path for path, script in beginnings.items() if _COMMAND.search(script)]
+    whole = [path for path, script in beginnings.items() if COMMAND.search(script)]
     if whole:
         return [f"GRUB has its boot menu in {whole[0]}"]
     leading = [script for script in beginnings.values()

@@ -91,7 +91,7 @@ def obstacles(root: Path, release: str, command_line: str) -> list[str]:
     if grub.entries:
         found += bls.obstacles(root, release)
         found += bls.led_elsewhere(root, grub_probe("fs_uuid", grub))
-    elif re.search(r"^\s*blscfg\b", config, re.MULTILINE):
+    elif bls.COMMAND.search(config):
         found.append("its boot menu is made of boot entries (BLS)")
     mount = mount_of(root, place)
     if mount["mount"] != mount_of(root, "/boot")["mount"]:
