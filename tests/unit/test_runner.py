@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from stroke.events import Event
-from stroke.runner import ALIVE, Job, RunnerBackend, command_line, environment
+from stroke.runner import ALIVE, JOBS, Job, RunnerBackend, command_line, environment
 
 from tests.unit.playing import STAND_IN
 
@@ -89,6 +89,12 @@ def test_ssh_may_ask_when_ansible_was_told_to() -> None:
 
 def test_a_host_without_power_is_noticed_by_plain_ansible_too() -> None:
     assert f"ssh_extra_args = {ALIVE}\n" in (ROOT / "ansible.cfg").read_text()
+
+
+def test_jobs_that_outlive_a_connection_do_not_outlive_a_boot() -> None:
+    assert environment(Job(PLAN, ("a,",)), {})["ANSIBLE_ASYNC_DIR"] == JOBS
+    assert JOBS.startswith("/run/")
+    assert f"async_dir = {JOBS}\n" in (ROOT / "ansible.cfg").read_text()
 
 
 def test_a_configuration_of_the_user_decides_on_pipelining(

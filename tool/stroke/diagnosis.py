@@ -76,6 +76,12 @@ RULES = (
         "install python3 there, or set ansible_python_interpreter in the inventory",
     ),
     _rule(
+        "STK-803",
+        r"could not find job",  # of async_status; its record was in memory
+        "{host} was started again in the middle of this step",
+        "run the same command again: it goes on from what is there",
+    ),
+    _rule(
         "STK-201",
         r"could not resolve hostname (?P<name>\S+)",
         "the name of {host} does not resolve",

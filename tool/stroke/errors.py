@@ -139,6 +139,7 @@ CATALOGUE: dict[str, Kind] = {
         Kind("STK-704", "sandbox image or disk problem", Exit.FAILED),
         Kind("STK-801", "a step failed on the host", Exit.FAILED),
         Kind("STK-802", "the playbook could not be run", Exit.INTERNAL),
+        Kind("STK-803", "the host was started again in the middle of a step", Exit.FAILED),
         Kind("STK-901", "internal error", Exit.INTERNAL),
         Kind("STK-902", "installation incomplete", Exit.INTERNAL),
     )

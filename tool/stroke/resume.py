@@ -77,8 +77,6 @@ class Resume:
             "PYTHONDONTWRITEBYTECODE": "1",
             "ANSIBLE_HOME": os.fspath(self.state / "ansible"),
             "ANSIBLE_REMOTE_TMP": os.fspath(self.state / "ansible/remote"),
-            # HOME is the login's: a job that writes to ~ would be looked for in the home of root.
-            "ANSIBLE_ASYNC_DIR": os.fspath(self.state / "ansible/async"),
             "XDG_STATE_HOME": os.fspath(self.state / "state"),
             "XDG_CACHE_HOME": os.fspath(self.state / "cache"),
             "NO_COLOR": "1",

@@ -26,6 +26,9 @@ NO_QUESTIONS = "-o BatchMode=yes"
 # are enough for one that is only busy.
 ALIVE = "-o ServerAliveInterval=20 -o ServerAliveCountMax=9"
 KILLED = 254
+# Where jobs that outlive a connection keep their record: in memory, because a job that ended with
+# the power of its host must be gone with it. On a disk it would look like one that goes on.
+JOBS = "/run/stroke/async"
 CONFIG_FILES = ("ansible.cfg", "~/.ansible.cfg", "/etc/ansible/ansible.cfg")
 
 
@@ -220,6 +223,7 @@ def environment(job: Job, env: Mapping[str, str]) -> dict[str, str]:
     roles = os.fspath(content.roles())
     theirs = env.get("ANSIBLE_ROLES_PATH")
     wanted = {
+        "ANSIBLE_ASYNC_DIR": JOBS,
         "ANSIBLE_HOST_KEY_CHECKING": "True",  # ansible-runner turns it off unless it is set
         "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True",
         "ANSIBLE_INJECT_FACT_VARS": "False",

@@ -176,7 +176,8 @@ def main() -> None:
     )
     root = Path(module.params["root"])
     folder = lock.at(root, lock.RELEASED).parent
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    # Ansible keeps what its jobs print in there, too (async_dir), which is for root alone.
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     alone = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     fcntl.flock(alone, fcntl.LOCK_EX)
     result = work(root, module.params)
