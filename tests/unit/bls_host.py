@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tests.unit.guard_host import SMALLEST, Host
+import pytest
 
-MACHINE = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+from tests.unit.guard_host import CODE_OF, ORDER, SMALLEST, Host, surroundings
+
+# A letter comes first: GRUB outside of Fedora takes a name that begins with a digit for a number.
+MACHINE = "f01e2d3c4b5a69788796a5b4c3d2e1f0"
 UUID = "1234-abcd"
 WORDS = "root=UUID=abc ro console=ttyS0 audit=0 amd_iommu=on rhgb quiet"
+# What boot_params makes of them.
+PERMANENT = "root=UUID=abc ro console=ttyS0 audit=0 rhgb quiet amd_iommu=off ttm.pages_limit=5"
+# Of grub2-probe.
+ANSWERS = {"abstraction": "", "fs": "ext2", "fs_uuid": UUID}
 # As grub2-mkconfig writes it, without what is about screens and files of modules.
 CONFIG = """\
 ### BEGIN /etc/grub.d/00_header ###
@@ -185,3 +193,36 @@ class BlsHost(Host):
 
     def stock(self, release: str, words: str) -> None:
         raise NotImplementedError("this host has entries")
+
+
+def arm(host: BlsHost) -> None:
+    host.add(host.kind.new)
+    host.guard.arm({**ORDER, "release": host.kind.new})
+
+
+def commit(host: BlsHost) -> None:
+    host.arguments(PERMANENT)
+    host.guard.commit({})
+
+
+def surrounded(patch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
+    """What the guard would ask of a running system; `labelled` has what got an SELinux type."""
+    told: dict[str, list[Any]] = {"failing": [], "wrong": [], "labelled": []}
+    patch.setattr(CODE_OF["probe"], "grub_probe", lambda target, grub: ANSWERS[target])
+    patch.setattr(CODE_OF["units"], "label", lambda *paths: told["labelled"].extend(paths))
+
+    def never() -> None:
+        raise AssertionError("grub2-mkconfig would write arguments into every entry")
+
+    patch.setattr(CODE_OF["units"], "make_menu", never)
+    surroundings(patch, told, {"route": True, "login": []})
+    return told
+
+
+def left(host: BlsHost) -> list[str]:
+    paths = (path.relative_to(host.root) for path in host.root.rglob("*") if path.is_file())
+    return sorted(str(path) for path in paths if "stroke" in str(path) or path.name == "custom.cfg")
+
+
+def found(host: BlsHost) -> list[str]:
+    return list(CODE_OF["probe"].obstacles(host.root, host.kind.old, WORDS))

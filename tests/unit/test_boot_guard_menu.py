@@ -60,9 +60,12 @@ def test_a_command_line_is_split_as_the_kernel_does(line: str, words: list[str])
     assert menu.own_words(line) == words
 
 
-@pytest.mark.parametrize("word", ["a='x'", "b=\\", 'c="x"y', 'd=x"y', "e=\n"])
+@pytest.mark.parametrize(
+    "word", ["a='x'", "b=\\", 'c="x"y', 'd=x"y', "e=\n", "f;g", "#h", 'i="$j"']
+)
 def test_words_that_grub_would_change_are_found(word: str) -> None:
-    assert menu.unquotable(["root=x", word, 'f="a b"', '"g=a b"']) == [word]
+    """What it does with them is seen in tests/vm/test_boot_entries.py."""
+    assert menu.unquotable(["root=x", word, 'f="a b; c"', '"g=a b"', "h#i"]) == [word]
 
 
 def test_only_whole_keys_are_replaced() -> None:

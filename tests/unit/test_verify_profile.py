@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.unit.profile_cases import CASES, over, profile_of, read, resolved
-from tests.unit.test_verify import GOOD, verify
+from tests.unit.test_verify import verify
+from tests.unit.verify_host import GOOD
 
 Json = dict[str, Any]
 

@@ -22,6 +22,7 @@ from stroke.paths import built_whole, cache_home, locked
 from stroke.process import require, run
 
 from tests.boot.grub import Entry, top
+from tests.unit.bls_host import UUID as PLAYED_UUID
 
 # Its GRUB is the first of Debian's that has the command blscfg (2.14, module blsuki).
 RELEASE = "forky"
@@ -33,8 +34,7 @@ MODULES = (
 ESP_MIB, SYSTEM_MIB = 34, 40
 # Longer than any menu's timeout, on an emulated processor beside others.
 SECONDS = 90
-# The file system that played hosts name in their menus; mke2fs wants a longer one.
-PLAYED_UUID = "1234-abcd"
+# What the played hosts call their file system is too short for mke2fs.
 UUID = str(uuid.uuid5(uuid.NAMESPACE_DNS, PLAYED_UUID))
 BEGINNING = """\
 serial --unit=0 --speed=115200

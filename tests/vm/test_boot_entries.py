@@ -2,20 +2,33 @@
 
 The GRUB is that of Debian testing, 2.14: the first of Debian that reads boot entries, by what it
 took over from Fedora. Hosts are those of the unit tests, and have no kernel: see bare_grub.py.
+
+Two things are Fedora's alone, and only read in its source: `570.49.1.el9_6` is newer than `570.el9`
+there and older here, and a saved name may begin with a digit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.boot import grub
-from tests.unit.bls_host import CONFIG, EL10, FEDORA43, KINDS, MACHINE, BlsHost, Kind
-from tests.unit.guard_host import CODE_OF, NEW, ORDER, Host, confirm, hold, surroundings, watch
-from tests.unit.test_boot_guard_bls import ANSWERS, PERMANENT, arm, commit
+from tests.unit.bls_host import (
+    CONFIG,
+    EL10,
+    FEDORA43,
+    KINDS,
+    MACHINE,
+    PERMANENT,
+    BlsHost,
+    Kind,
+    arm,
+    commit,
+    surrounded,
+)
+from tests.unit.guard_host import CODE_OF, Host, confirm, hold, watch
 from tests.vm import bare_grub
 
 pytestmark = pytest.mark.slow
@@ -26,11 +39,8 @@ Change = Callable[[BlsHost], object]
 @pytest.fixture(autouse=True)
 def real(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Boots are real; what the guard would ask of a running system is not."""
-    monkeypatch.setattr(CODE_OF["probe"], "grub_probe", lambda target, grub: ANSWERS[target])
-    monkeypatch.setattr(CODE_OF["units"], "label", lambda *paths: None)
+    surrounded(monkeypatch)
     monkeypatch.setattr(CODE_OF["units"], "make_menu", lambda: None)
-    told: dict[str, list[Any]] = {"failing": [], "wrong": []}
-    surroundings(monkeypatch, told, {"route": True, "login": []})
     place = tmp_path / "machine"
     monkeypatch.setattr(grub, "start", lambda root, **_: bare_grub.named(root, place))
 
@@ -151,11 +161,10 @@ MENUS: dict[str, Change] = {
     "default of grub.cfg": configured("${saved_entry}", "1"),
     "9 before 12": only("6.17.9-300.fc43.x86_64", "6.17.12-300.fc43.x86_64"),
     "release of a build": only("6.17.12-300.fc43.x86_64", "6.17.12-301.fc43.x86_64"),
-    "el9 with minor": only("5.14.0-570.el9.x86_64", "5.14.0-570.49.1.el9_6.x86_64"),
     "kernelopts": options("$kernelopts", kernelopts="root=a ro "),
     "kernelopts of grub.cfg": options("$kernelopts"),
     "spaces in a word": options('root=b dyndbg="file ec.c +p; file x.c" last'),
-    "an odd word": options("root=b a=1,2;3 b='c' last"),
+    "all that is no quoting": options("root=b a=1,2:3 b=c@d%e+f/g#h ~i !j *k ? [l] (m) last"),
 }
 
 
@@ -171,25 +180,29 @@ def test_grub_starts_what_the_guard_reads(tmp_path: Path, change: Change) -> Non
     assert (Path(found.kernel).name, found.words) == (kernel, [menu._inner(one) for one in words])
 
 
-ODD = (
-    'root=UUID=abc ro a="b c" dyndbg="file x.c +p; y" d=$HOME e=${prefix} f;g h|i j&k l{m} n#o <p>'
-)
+ODD = 'root=UUID=abc ro a="b c" dyndbg="x.c +p; y" d=$HOME e=${prefix} f;g h|i j&k l{m} n#o <p>'
 
 
 def test_arguments_reach_the_kernel_as_they_were(tmp_path: Path) -> None:
     """Whatever an administrator has on the command line is repeated, and nothing of it is run."""
     host = Host(tmp_path / "host")
     host.line = f"BOOT_IMAGE=/boot/vmlinuz-{host.running} {ODD}"
-    host._proc()
     hold(host)
-    host.install(NEW)
-    host.stock(NEW, "root=UUID=abc ro")
     menu = CODE_OF["menu"]
-    expected = [menu._inner(word) for word in menu.split(ODD)]
     found = bare_grub.start(host.root, tmp_path / "machine")
-    assert found.words == [*expected, f"stroke.lkg={host.state['transaction']}"]
-    host.guard.arm(ORDER)
-    found = bare_grub.start(host.root, tmp_path / "machine")
-    assert found.kernel == f"/boot/vmlinuz-{NEW}"
-    assert found.words[: len(expected)] == expected
-    assert (host.boot(), host.boot()) == ("lkg", "lkg")
+    words = [menu._inner(word) for word in menu.split(ODD)]
+    assert found.words == [*words, f"stroke.lkg={host.state['transaction']}"]
+
+
+@pytest.mark.parametrize("word", ["a;b", "a|b", "a&b", "a<b", "a>b", "{a}", "a$b", "#a", "a'b'"])
+def test_a_word_that_grub_takes_for_script_is_none(tmp_path: Path, word: str) -> None:
+    """Refused before a trial, which would have it where the entry of the menu has not."""
+    host = BlsHost(tmp_path / "host")
+    host.add(host.kind.new)
+    host.entry(host.kind.new, f"root=b {word} last")
+    assert CODE_OF["menu"].unquotable(["root=b", word, "last"]) == [word]
+    try:
+        words = bare_grub.start(host.root, tmp_path / "machine", passes=1).words
+    except AssertionError:  # no entry at all
+        words = []
+    assert words != ["root=b", word, "last"]

@@ -66,8 +66,14 @@ def own_words(line: str) -> list[str]:
 
 
 def unquotable(words: list[str]) -> list[str]:
-    """Words that GRUB would hand to the kernel in another form."""
-    return [word for word in words if re.search(r"['\\\n]", word) or '"' in _inner(word)]
+    """Words of a menu entry that GRUB would hand to the kernel in another form.
+
+    Entries are scripts: outside of quotes some characters end a word or begin a command.
+    https://www.gnu.org/software/grub/manual/grub/html_node/Quoting.html
+    """
+    return [word for word in words
+            if re.search(r"['\\\n$]", word) or '"' in _inner(word)
+            or (_inner(word) == word and re.search(r"[;|&<>{}]|^#", word))]  # fmt: skip
 
 
 def _inner(word: str) -> str:
