@@ -327,6 +327,12 @@ def test_conditions_that_hold_the_loader_back_are_named(
     (host.root / "proc/self/mounts").write_text("/dev/sda1 / ext4 rw,data=journal 0 0\n")
     assert "journal" in found()[0]
     (host.root / "proc/self/mounts").write_text("/dev/sda1 / ext4 rw,relatime 0 0\n")
+    assert found() == []
+    for name in ("sda2", "sda1"):  # a default of the file system itself
+        (host.root / f"proc/fs/ext4/{name}").mkdir(parents=True)
+        (host.root / f"proc/fs/ext4/{name}/options").write_text("rw\ndata=journal\n")
+        assert ["journal" in why for why in found()] == [True] * (name == "sda1")
+    (host.root / "proc/fs/ext4/sda1/options").write_text("rw\ndata=ordered\n")
     assert "quotes" in found("root=x foo=it's")[0]
     assert found('root=x dyndbg="file ec.c +p"') == []
     (host.root / "boot/grub/grub.cfg").write_text("blscfg\nsource custom.cfg\n")

@@ -76,6 +76,16 @@ def unknown_loader(root: Path) -> str:
     )
 
 
+def _journals_data(root: Path, mount: dict[str, str]) -> bool:
+    """Whether files are written to the journal first: by an option, or as ext4's own default.
+
+    Defaults (tune2fs -o journal_data) are not among the options of a mount.
+    """
+    name = Path(mount["device"]).name
+    options = text(root, f"/proc/fs/ext4/{name}/options").splitlines()
+    return "data=journal" in [*mount["options"].split(","), *options]
+
+
 def obstacles(root: Path, release: str, command_line: str) -> list[str]:
     """Why this host cannot come back by itself; none means that it can."""
     other = unknown_loader(root)
@@ -106,7 +116,7 @@ def obstacles(root: Path, release: str, command_line: str) -> list[str]:
         found.append(f"GRUB cannot write to {place}, which is on {abstraction}")
     elif kind not in WRITABLE:
         found.append(f"GRUB cannot write to {place}, which is {kind}")
-    if "data=journal" in mount["options"].split(","):
+    if _journals_data(root, mount):
         found.append(f"the journal of {place} has data, which would undo what GRUB writes")
     if kind == "xfs" and mount["mount"] == "/":
         found.append(f"{place} is on the XFS of /, whose log GRUB cannot read")

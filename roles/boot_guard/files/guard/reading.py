@@ -14,11 +14,12 @@ def text(root: Path, path: str) -> str:
 
 
 def mount_of(root: Path, path: str) -> dict[str, str]:
-    """The mount that a path is on, with its options."""
-    best = {"mount": "", "type": "", "options": ""}
+    """The mount that a path is on, with its device and options."""
+    best = {"device": "", "mount": "", "type": "", "options": ""}
     for line in text(root, "/proc/self/mounts").splitlines():
         fields = line.split(" ")
         place = fields[1].rstrip("/")
         if f"{path}/".startswith(f"{place}/") and len(fields[1]) >= len(best["mount"]):
-            best = {"mount": fields[1], "type": fields[2], "options": fields[3]}
+            names = ("device", "mount", "type", "options")
+            best = dict(zip(names, fields))
     return best
