@@ -35,7 +35,7 @@ molecule molecule-host molecule-dnf oracle fleet secrets faults boot-faults boot
 
 # What takes longer than `make test` may.
 acceptance: test-packages $(VENV)/.installed
-	@$(STAGES) molecule-host molecule-dnf oracle fleet secrets faults this-machine downloads acceptance
+	@$(STAGES) molecule-host molecule-dnf oracle fleet secrets faults boot-faults this-machine downloads acceptance
 
 # Containers by default; hosts that are converged: bench/run.py --inventory hosts.ini
 bench: test-packages $(VENV)/.installed

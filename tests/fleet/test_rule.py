@@ -44,6 +44,7 @@ def provision(fleet: Fleet, *words: str) -> tuple[int, dict[str, str], Json, str
 
 
 def test_waves_stop_by_the_rule_and_go_on_when_the_causes_are_gone(hosts: Fleet) -> None:
+    hosts.undo()
     hosts.more[SLOW] = {"ansible_python_interpreter": "/usr/local/bin/slow-python"}
     inventory = str(hosts.inventory())
     for name, script in BREAK.items():

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, TypeVar
@@ -26,8 +27,8 @@ ORDER = {
     "gpus": [], "health_seconds": 300, "deadline_seconds": 900, "confirm": "controller",
 }  # fmt: skip
 NAMES = (
-    "disk", "efivars", "entries", "family", "menu", "grubcfg", "bls", "sdboot", "probe", "health",
-    "state", "strictness", "units", "watch", "guard",
+    "disk", "efivars", "entries", "family", "menu", "grubcfg", "bls", "sdboot", "passphrase",
+    "probe", "health", "state", "strictness", "units", "watch", "guard",
 )  # fmt: skip
 
 
@@ -43,6 +44,8 @@ def modules() -> dict[str, ModuleType]:
 
 
 CODE_OF = modules()
+# What systemd was asked for since a test began: reload, stop, reboot.
+ASKED: list[str] = []
 
 
 H = TypeVar("H")
@@ -115,7 +118,9 @@ def surroundings(
     patch.setattr(CODE_OF["health"], "wrong_system", lambda expected: list(told["wrong"]))
     patch.setattr(CODE_OF["disk"], "settle", lambda path: None)
     patch.setattr(os, "fsync", lambda handle: None)  # slow, and no power is cut in earnest
-    patch.setattr(CODE_OF["units"], "reload", lambda: None)
+    for name in ("reload", "stop", "reboot"):
+        patch.setattr(CODE_OF["units"], name, partial(ASKED.append, name))
+    ASKED.clear()
     patch.setattr(CODE_OF["guard"], "SMALLEST_BYTES", SMALLEST)
 
 

@@ -132,6 +132,8 @@ def test_the_admins_grub_file_keeps_quoting_and_comments(tmp_path: Path) -> None
     after = (root / "etc/default/grub").read_text()
     assert after == before.replace(" amd_iommu=on", "").replace('x.c +p\\""', f'x.c +p\\" {MINE}"')
     assert '# serial console of the rack; "keep" it' in after
+    defaults, line = (root / path for path in ("etc/default/grub", "etc/kernel/cmdline"))
+    assert line.stat().st_mtime_ns >= defaults.stat().st_mtime_ns, "20-grub.install would rewrite"
 
 
 def test_single_quotes_stay_single_and_tuned_keeps_its_word(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from gpu_host.files import Host as Files
 
 from tests.boot import systemd_boot
 from tests.unit.boot_trees import TREES
-from tests.unit.guard_host import CODE_OF, NEW, OLD, SMALLEST, STOCK
+from tests.unit.guard_host import CODE_OF, NEW, OLD, SMALLEST, STOCK, surroundings
 from tests.unit.plugins import plugin
 from tests.unit.systemd_host import ESP, MACHINE, SystemdHost
 
@@ -24,11 +23,8 @@ EFIVARS = "efivarfs /sys/firmware/efi/efivars efivarfs rw 0 0\n"
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SystemdHost:
-    monkeypatch.setattr(CODE_OF["strictness"], "_systemd", lambda *words: "")
-    monkeypatch.setattr(CODE_OF["health"], "baseline", lambda: {"route": True, "login": []})
-    monkeypatch.setattr(CODE_OF["units"], "reload", lambda: None)
-    monkeypatch.setattr(CODE_OF["disk"], "settle", lambda path: None)
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
+    told: dict[str, list[str]] = {"failing": [], "wrong": []}
+    surroundings(monkeypatch, told, {"route": True, "login": []})
     return SystemdHost(tmp_path / "host")
 
 
@@ -175,7 +171,7 @@ def test_hosts_of_the_collection_hold_and_let_go(
         for key in ("linux", "initrd"):
             for name in entries.fields_of(path.read_text()).get(key, []):
                 (root / boot / name.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
-                (root / boot / name.lstrip("/")).write_text(release)
+                (root / boot / name.lstrip("/")).write_text(release.ljust(SMALLEST))
     features = systemd_boot.variable(root, "LoaderFeatures")
     features.write_bytes(b"\6\0\0\0\xff\x3f\0\0\0\0\0\0")
     line = (root / "proc/cmdline").read_text()

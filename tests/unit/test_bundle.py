@@ -256,6 +256,7 @@ def test_a_host_that_cannot_be_asked_ends_with_its_own_code(home: Path) -> None:
     found = backend(bundle=only("plan", "gone"))
     result = stroke(found, "bundle", "hosts.ini")
     assert result.exit_code == 4 and "was not written" in result.stderr
+    assert "STK-201: " in result.stderr and "Hint: " in result.stderr
     assert list(home.glob("stroke-bundle*")) == []
 
 

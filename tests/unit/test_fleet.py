@@ -99,7 +99,7 @@ def test_one_host_has_no_waves(home: Path) -> None:  # noqa: F811
     assert "stroke_wave" not in passed(found.jobs[-1])
 
 
-@pytest.mark.parametrize("value", ["half", "-1", "200%", "1;id", "$(id)", ""])
+@pytest.mark.parametrize("value", ["half", "-1", "200%", "1;id", "$(id)", "", "0", "0%", "00"])
 def test_a_share_that_is_none_is_refused_at_once(three: RecordedBackend, value: str) -> None:
     result = stroke(three, "provision", "hosts.ini", "--yes", f"--wave={value}")
     assert (result.exit_code, three.jobs) == (2, [])

@@ -8,7 +8,7 @@ import pytest
 from stroke import inventory
 from stroke.errors import StrokeError
 from stroke.inventory import THIS_MACHINE, Inventory, cause_of, listed, names, require_hosts
-from stroke.runner import executable
+from stroke.runner import Job, environment, executable
 
 BAD_YAML = """\
 [WARNING]: Failed to parse inventory with 'auto' plugin: YAML parsing failed: While parsing a flow mapping did not find expected ',' or '}'.
@@ -142,3 +142,12 @@ def test_a_broken_file_is_explained_in_ansibles_words(tmp_path: Path) -> None:
         names(Inventory((str(hosts),)), executable("ansible-inventory"), STRICT)
     assert caught.value.code == "STK-103"
     assert f"({hosts}:" in caught.value.what and "Traceback" not in caught.value.what
+
+
+def test_a_key_that_is_there_twice_drops_no_host(tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts.yml"
+    hosts.write_text("all:\n  hosts: {box1: }\n  hosts: {box2: }\n", encoding="utf-8")
+    ours = environment(Job(Path(), (str(hosts),)), {})
+    with pytest.raises(StrokeError, match="duplicate mapping key 'hosts'") as caught:
+        names(Inventory((str(hosts),)), executable("ansible-inventory"), ours)
+    assert caught.value.code == "STK-103"

@@ -62,6 +62,14 @@ def test_it_goes_on_after_the_reboot_where_asked() -> None:
     assert "as root" in result.stderr and "next login" in result.stderr
 
 
+def test_the_command_to_type_again_has_every_option() -> None:
+    typed = Options(hosts=("a,",), full=True, after_reboot="continue", forks=3, wave="2")
+    assert typed.again("provision", same=True) == (
+        "stroke provision a, --full --after-reboot continue --wave 2 --forks 3"
+    )
+    assert typed.again("verify") == "stroke verify a,"
+
+
 def test_without_the_option_the_user_reboots_and_runs_it_again() -> None:
     found = wants_reboot()
     result = stroke(found, "provision", "--yes")
@@ -213,6 +221,16 @@ def test_what_is_cut_off_again_and_again_ends(tmp_path: Path, systemd: Path) -> 
     found = machine(tmp_path / "root", order, attempts=str(ATTEMPTS))
     assert found.run() == 1
     assert f"cut off {ATTEMPTS} times" in found.motd.read_text() and not found.unit.exists()
+
+
+@pytest.mark.parametrize("left", ["", "\0\0"])
+def test_a_count_that_a_power_cut_has_torn_is_no_end(
+    tmp_path: Path, systemd: Path, left: str
+) -> None:
+    order = {"mode": "ask", "words": ["provision"], "again": "stroke provision"}
+    found = machine(tmp_path / "root", order, attempts=left)
+    assert found.run() == 1
+    assert "not finished" in found.motd.read_text()
 
 
 @pytest.mark.parametrize("order", [None, {}, {"mode": "continue", "words": ["x"],

@@ -126,3 +126,28 @@ def test_a_login_of_a_host_is_no_option_of_useradd(name: str, login: str) -> Non
 )
 def test_logins_and_ports_are_no_options(variables: dict[str, object]) -> None:
     assert "STK-642" in settings.hostile({"inventory_hostname": "box1", **variables})
+
+
+@pytest.mark.parametrize("setting", ['{"a": 1', "[1, 2", "{a: 1"])
+def test_a_setting_that_nobody_can_read_is_not_blamed_on_the_inventory(setting: str) -> None:
+    with pytest.raises(StrokeError) as raised:
+        vetting.settings(("x=1", setting))
+    assert raised.value.code == "STK-106" and setting in raised.value.what
+
+
+def test_settings_that_ansible_reads_are_passed_on() -> None:
+    vetting.settings(("x={1", "@vars.yml", '{"a": [1, 2]}', "{a: 1}"))
+
+
+@pytest.mark.parametrize("tags", ["prepaer", "serve,bogus", "verify", "verify,host_verify"])
+def test_a_tag_that_changes_nothing_is_refused(tags: str) -> None:
+    with pytest.raises(StrokeError) as raised:
+        vetting.tags((tags,))
+    assert raised.value.code == "STK-106"
+    hint = raised.value.hint or ""
+    assert "stroke verify" in hint if tags.startswith("verify") else "kernel" in hint
+
+
+@pytest.mark.parametrize("tags", [(), ("prepare",), ("serve,verify",), ("kernel", "all")])
+def test_stages_and_roles_are_tags(tags: tuple[str, ...]) -> None:
+    vetting.tags(tags)

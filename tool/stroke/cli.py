@@ -151,7 +151,6 @@ def remove(
     ctx: typer.Context,
     hosts: Hosts = None,
     limit: Limit = None,
-    tags: Tags = None,
     packages: Annotated[
         bool, typer.Option("--packages", help="Also remove the packages that stroke installed.")
     ] = False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -49,7 +49,8 @@ def build(
         bool, typer.Option("--offline", help="Pull nothing, and give the build no network.")
     ] = False,
     builder: Annotated[
-        str, typer.Option(help="podman, buildah, docker (BuildKit), buildctl (rootless), or auto.")
+        Literal["auto", "podman", "buildah", "docker", "buildctl"],
+        typer.Option(help="What builds it: docker needs BuildKit, buildctl a rootless buildkitd."),
     ] = "auto",
     site: Annotated[
         Path | None,

@@ -15,6 +15,8 @@ PASSED = "stroke.passthrough"
 class Passing(TyperCommand):
     """A command that keeps what follows `--` for ansible-playbook."""
 
+    passed = "[-- ANSIBLE OPTIONS]"
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Cut the arguments at `--` before HOSTS can swallow the rest."""
         if "--" in args:
@@ -24,7 +26,7 @@ class Passing(TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Show in the usage line that something may follow `--`."""
-        return [*super().collect_usage_pieces(ctx), "[-- ANSIBLE OPTIONS]"]
+        return [*super().collect_usage_pieces(ctx), self.passed]
 
 
 Hosts = Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,7 +22,9 @@ Name = Annotated[str, typer.Option("--name", help="Name of the sandbox and of it
 @sandbox.command(context_settings=CONTEXT)
 def up(
     name: Name = "stroke-sandbox",
-    release: Annotated[str, typer.Option(help="Debian release of the guest.")] = "trixie",
+    release: Annotated[
+        Literal["bookworm", "trixie", "forky"], typer.Option(help="Debian release of the guest.")
+    ] = "trixie",
     memory: Annotated[int, typer.Option(help="Memory in MiB.", min=512)] = 3072,
     cpus: Annotated[
         int | None,
@@ -37,10 +39,14 @@ def up(
         Path | None,
         typer.Option(help="Boot this cloud image instead.", exists=True, dir_okay=False),
     ] = None,
-    boot_loader: Annotated[str, typer.Option(help="grub, grub-efi or systemd-boot.")] = "grub",
+    boot_loader: Annotated[
+        Literal["grub", "grub-efi", "systemd-boot"], typer.Option(help="What starts the guest.")
+    ] = "grub",
     gpu: Annotated[str, typer.Option(help="GPU that the guest declares (simulated).")] = "gfx1151",
     gpu_memory: Annotated[int, typer.Option(help="RAM in GiB that the guest declares.")] = 128,
-    accel: Annotated[str, typer.Option(help="auto, kvm or tcg.")] = "auto",
+    accel: Annotated[
+        Literal["auto", "kvm", "tcg"], typer.Option(help="How QEMU runs the guest.")
+    ] = "auto",
 ) -> None:
     """Boot a throw-away virtual machine and write an inventory for it."""
     from .sandbox_command import options
@@ -70,7 +76,13 @@ def down(name: Name = "stroke-sandbox") -> None:
     raise typer.Exit(run(options(name=name)))
 
 
-@sandbox.command(cls=Passing, context_settings=CONTEXT)
+class Remote(Passing):
+    """A command that keeps what follows `--` for the guest."""
+
+    passed = "[-- COMMAND]"
+
+
+@sandbox.command(cls=Remote, context_settings=CONTEXT)
 def ssh(
     ctx: typer.Context,
     command: Annotated[list[str] | None, typer.Argument(help="Command to run.")] = None,

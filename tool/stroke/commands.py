@@ -72,7 +72,7 @@ def _reboot_here(session: Session, run: Run) -> tuple[Run, Exit]:
         )
         return run, run.exit
     extra = json.dumps(this_machine.variables(session.options, os.environ, session.command))
-    prepared = session.play("resume", "Preparing the reboot", extra=(extra,))
+    prepared = session.play("resume", "Preparing the reboot", tags=("all",), extra=(extra,))
     if prepared.exit is not Exit.OK:
         return merge(run, prepared), prepared.exit
     session.console.say("This machine reboots in a few seconds.")
@@ -166,7 +166,7 @@ def bundle(session: Session) -> tuple[Run, Exit]:
     run = session.play("bundle", "Collecting", extra=extra)
     secrets = (*bundles.secrets_of(os.environ), *session.passwords.values())
     written = bundles.write(run, target, session.before, secrets=secrets, keep=keep)
-    session.console.bundled(target, written)
+    session.console.bundled(run, target, written)
     without = [host.exit for host in run.hosts.values() if host.name not in written]
     return run, worst(without)
 

@@ -110,8 +110,11 @@ class Console:
         for line in results.captured(file, hosts):
             self.say(line)
 
-    def bundled(self, file: Path, written: Mapping[str, str]) -> None:
-        """Say what is in a bundle, and that a person should look at it first."""
+    def bundled(self, run: Run, file: Path, written: Mapping[str, str]) -> None:
+        """Say what is in a bundle and what not, and that a person should look at it first."""
+        for host in run.hosts.values():
+            for item in () if host.name in written else views.problems(host):
+                _emit(self.err, item)
         if not written:
             self.say(f"No host could be asked; {file} was not written.")
             return

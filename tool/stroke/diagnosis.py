@@ -82,6 +82,12 @@ RULES = (
         "run the same command again: it goes on from what is there",
     ),
     _rule(
+        "STK-503",
+        r"timed out waiting for (last boot time check|post-reboot test command)",
+        "{host} did not come back after the reboot: {message}",
+        "look at its console; when it is up, run the same command again",
+    ),
+    _rule(
         "STK-201",
         r"could not resolve hostname (?P<name>\S+)",
         "the name of {host} does not resolve",

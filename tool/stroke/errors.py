@@ -38,7 +38,7 @@ CATALOGUE: dict[str, Kind] = {
         Kind("STK-103", "inventory cannot be read", Exit.USAGE),
         Kind("STK-104", "--limit matches no host", Exit.USAGE),
         Kind("STK-105", "confirmation needed", Exit.USAGE),
-        Kind("STK-106", "ansible-playbook refused its arguments", Exit.USAGE),
+        Kind("STK-106", "argument that cannot be used", Exit.USAGE),
         Kind("STK-107", "no such catalogue entry", Exit.USAGE),
         Kind("STK-108", "capture cannot be written", Exit.USAGE),
         Kind("STK-201", "host unreachable", Exit.UNREACHABLE),

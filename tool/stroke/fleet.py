@@ -17,6 +17,7 @@ CANARY, WAVE, MAX_FAILURES = "1", "50%", "0"
 # With more hosts than this, --limit is a file: the kernel limits the length of one argument.
 INLINE = 64
 _SHARE = re.compile(r"[0-9]{1,6}|([0-9]{1,2}|100)%")
+_NOBODY = re.compile(r"0+%?")
 DONE = ("done", "converged", "ok")
 
 
@@ -27,10 +28,16 @@ def check(options: Options) -> None:
     for name, value in named:
         if value is not None and not _SHARE.fullmatch(value):
             raise StrokeError(
-                f"{name} {value} is neither a number of hosts nor a percentage",
+                f"{name} {value} is neither a number of hosts nor a percentage up to 100%",
                 code="STK-643",
                 hint=f"for example {name} 2, or {name} 25%",
             )
+    if options.wave is not None and _NOBODY.fullmatch(options.wave):
+        raise StrokeError(
+            f"--wave {options.wave} is a wave without a host",
+            code="STK-643",
+            hint="one host at a time: --wave 1",
+        )
 
 
 def variables(options: Options, number: int) -> tuple[str, ...]:

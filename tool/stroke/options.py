@@ -73,7 +73,9 @@ class Options:
             words += ["-t", ",".join(self.tags)]
         for setting in self.extra_vars:
             words += ["-e", setting]
-        for name in ("to", "canary", "wave", "max_failures"):
+        if self.full and same:
+            words.append("--full")
+        for name in ("to", "after_reboot", "canary", "wave", "max_failures", "forks"):
             if same and (value := getattr(self, name)) is not None:
                 words += [f"--{name.replace('_', '-')}", str(value)]
         if self.ask_become_pass:

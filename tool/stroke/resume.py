@@ -66,7 +66,9 @@ class Resume:
     def _attempt(self) -> int:
         """Count this boot before anything is done in it."""
         file = self.state / "attempts"
-        attempt = int(file.read_text() if file.exists() else 0) + 1
+        # What a power cut has left of the file is no number.
+        before = file.read_text(encoding="utf-8", errors="replace") if file.exists() else "0"
+        attempt = (int(before) if before.isascii() and before.isdigit() else 1) + 1
         file.write_text(str(attempt))
         return attempt
 

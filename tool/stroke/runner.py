@@ -224,6 +224,7 @@ def environment(job: Job, env: Mapping[str, str]) -> dict[str, str]:
     theirs = env.get("ANSIBLE_ROLES_PATH")
     wanted = {
         "ANSIBLE_ASYNC_DIR": JOBS,
+        "ANSIBLE_DUPLICATE_YAML_DICT_KEY": "error",  # a second `hosts:` drops those of the first
         "ANSIBLE_HOST_KEY_CHECKING": "True",  # ansible-runner turns it off unless it is set
         "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True",
         "ANSIBLE_INJECT_FACT_VARS": "False",

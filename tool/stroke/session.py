@@ -68,6 +68,8 @@ class Session:
                 raise StrokeError(
                     f"no such file: -e {setting}", code="STK-106", hint="check the path after @"
                 )
+        vetting.settings(self.options.extra_vars)
+        vetting.tags(self.options.tags)
         fleet.check(self.options)
         self.options = fleet.Unfinished(self.kept.directory.parent).resume(self.options)
         self.where = inventory.resolve(self.options.hosts)

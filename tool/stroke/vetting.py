@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+from . import content
 from .errors import StrokeError
 from .inventory import Inventory
 from .role_code import decisions
 
 SUFFIXES = (".yml", ".yaml", ".json")
+PROOF = {"verify", "host_verify"}
 VARIABLES = ("group_vars", "host_vars")
 
 
@@ -24,6 +27,58 @@ def vet(where: Inventory, extra_vars: Sequence[str]) -> None:
                 code="STK-641",
                 hint="write the values out, or take the aliases (&name, *name) apart",
             )
+
+
+def settings(extra_vars: Sequence[str]) -> None:
+    """Raise STK-106 for -e '{…' that nobody can read: ansible would blame the inventory."""
+    import yaml
+
+    for setting in extra_vars:
+        if not setting.startswith(("{", "[")):
+            continue
+        try:
+            yaml.safe_load(setting)
+        except yaml.YAMLError as error:
+            said = str(error).partition("\n")[0]
+            raise StrokeError(
+                f"-e {setting} is neither JSON nor YAML: {said}",
+                code="STK-106",
+                hint='-e name=value, or -e \'{"name": "value"}\'',
+            ) from None
+
+
+def tags(given: Sequence[str]) -> None:
+    """Raise STK-106 for a tag that no step has: what does nothing looks like success."""
+    wanted = {tag.strip() for group in given for tag in group.split(",")}
+    if not wanted:
+        return
+    if wanted <= PROOF:
+        raise StrokeError(
+            f"--tags {','.join(sorted(wanted))} alone has nothing to change",
+            code="STK-106",
+            hint="a proof is a command of its own: stroke verify",
+        )
+    known = _tags_of(content.playbook("site"))
+    unknown = sorted(wanted - known - {"all"})
+    if unknown:
+        raise StrokeError(
+            f"--tags {','.join(unknown)}: there is no such stage and no such role",
+            code="STK-106",
+            hint=f"there are: {', '.join(sorted(known - {'always'}))}",
+        )
+
+
+def _tags_of(playbook: Path) -> set[str]:
+    """Every tag of a playbook's steps."""
+    import yaml
+
+    def steps(tasks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        for task in tasks:
+            yield task
+            yield from steps(task.get("block", []))
+
+    plays = yaml.safe_load(playbook.read_text(encoding="utf-8"))
+    return {tag for play in plays for step in steps(play["tasks"]) for tag in step.get("tags", [])}
 
 
 def _bomb(path: Path) -> str:

@@ -48,10 +48,16 @@ def boot_differences(
     return found
 
 
+def _age(release: str) -> tuple[tuple[int, ...], list[int]]:
+    """What releases are sorted by: 6.8.0-45-generic is older than 6.8.0-110-generic."""
+    upstream = _numbers(release)
+    return upstream, [int(number) for number in re.findall(r"\d+", release)]
+
+
 def newest_kernel(facts: Json) -> str:
     """Release of the newest installed kernel: what GRUB starts unless the admin chose otherwise."""
     releases = [kernel["release"] for kernel in facts["kernel"]["installed"]]
-    return max(releases, key=_numbers, default=str(facts["kernel"]["running"]))
+    return max(releases, key=_age, default=str(facts["kernel"]["running"]))
 
 
 def chosen_kernel(facts: Json, release: str) -> str:
@@ -167,6 +173,11 @@ def _answer(stdout: str) -> Json:
     return answer if isinstance(answer, dict) else {}
 
 
+def module_words(options: dict[str, str]) -> list[str]:
+    """Module options as kernel arguments, which modprobe(8) goes by, too."""
+    return [f"{module}.{word}" for module, text in options.items() for word in str(text).split()]
+
+
 def boot_decided(stdout: str) -> bool:
     """Whether asking again could bring another answer of a trial."""
     answer = _answer(stdout)
@@ -182,7 +193,8 @@ def boot_confirmed(stdout: str) -> bool:
 def boot_ended(stdout: str) -> bool:
     """Whether the host knows how its trial ended: confirmed, or another system runs."""
     answer = _answer(stdout)
-    return boot_confirmed(stdout) or (bool(answer) and answer.get("running") != "trial")
+    told = bool(answer) and not answer.get("problem", {}).get("passing")  # a full disk, say
+    return boot_confirmed(stdout) or (told and answer.get("running") != "trial")
 
 
 def boot_reason(stdout: str) -> str:
@@ -190,6 +202,30 @@ def boot_reason(stdout: str) -> str:
     answer = _answer(stdout)
     problem = answer.get("problem") or {}
     return str(answer.get("why") or problem.get("what") or "its guard does not say why")
+
+
+def boot_left(stdout: str, kernel: str) -> str:
+    """What became of a trial that was not confirmed, as a sentence with its code.
+
+    Only a host that says so itself has gone back.
+    """
+    answer, reason = _answer(stdout), boot_reason(stdout)
+    if answer.get("running") == "lkg":
+        return (
+            "STK-510: the new system did not prove itself, and the host went back to kernel "
+            f"{kernel}, which it serves with as before: {reason}. Hint: mend that, or see "
+            "journalctl --boot=-1 on the host, then run stroke again: it tries once more"
+        )
+    if answer.get("running") == "" and "problem" not in answer:
+        return (
+            f"STK-511: kernel {kernel} runs, which is neither the trial nor the last known good "
+            "system: somebody chose another entry, or another boot loader started the host. "
+            "Hint: see what starts (stroke status), then run stroke again"
+        )
+    return (
+        f"STK-511: it is not known whether the new system can be kept: {reason}. If it runs still, "
+        "it goes back by itself. Hint: stroke status tells; mend that, then run stroke again"
+    )
 
 
 class FilterModule:
@@ -202,6 +238,7 @@ class FilterModule:
             "boot_differences": boot_differences,
             "boot_ended": boot_ended,
             "boot_files": boot_files,
+            "boot_left": boot_left,
             "boot_mode": boot_mode,
             "boot_plan": boot_plan,
             "boot_problem": boot_problem,
@@ -211,5 +248,6 @@ class FilterModule:
             "boot_repair": boot_repair,
             "boot_sentence": boot_sentence,
             "chosen_kernel": chosen_kernel,
+            "module_words": module_words,
             "newest_kernel": newest_kernel,
         }

@@ -100,11 +100,13 @@ def check_settings(variables: Mapping[str, Any], roles_directory: str, ignore: l
             continue
         if result.error_messages:
             reason = "; ".join(result.error_messages).removeprefix(f"argument '{name}' is of type ")
+            reason = reason.replace("must be one of: , ", "must be one of: '', ")
             problems.append(
                 {
                     "code": "STK-302",
                     "what": f"{name}: {reason}",
-                    "hint": f"ansible-doc -t role -r roles {_role(name, prefixes)} explains it",
+                    "hint": "correct it in the inventory or after -e; "
+                    "docs/variables.md explains it",
                 }
             )
             continue
@@ -120,10 +122,6 @@ def check_settings(variables: Mapping[str, Any], roles_directory: str, ignore: l
 def _no_logins(value: Any) -> list[str]:
     logins = value if isinstance(value, list) else [value] if value else []
     return [str(login) for login in logins if not LOGIN.fullmatch(str(login))]
-
-
-def _role(name: str, prefixes: list[str]) -> str:
-    return max((p for p in prefixes if name.startswith(p)), key=len).removesuffix("_")
 
 
 def catalog_packages(catalog: Json) -> list[str]:

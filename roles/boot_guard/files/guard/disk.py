@@ -11,6 +11,8 @@ from pathlib import Path
 
 # linux/ext4.h: write the journal back, because GRUB reads a file system without replaying it.
 _EXT4_CHECKPOINT = 0x4004662B
+# What other programs keep to write in, where modules are copied.
+_SPARE = 64 * 1024**2
 _FREEZE, _THAW = 0xC0045877, 0xC0045878
 
 
@@ -78,9 +80,32 @@ def link_tree(source: Path, target: Path) -> None:
     scratch = target.with_name(target.name + ".new")
     remove_tree(scratch)
     scratch.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(source, scratch, symlinks=True, copy_function=_link)
+    _require_room(source, scratch.parent)
+    try:
+        shutil.copytree(source, scratch, symlinks=True, copy_function=_link)
+    except OSError as error:
+        remove_tree(scratch)
+        # Of a thousand files that do not fit one says enough.
+        first = error.args[0][0] if isinstance(error, shutil.Error) else error
+        raise OSError(f"{source} cannot be kept: {str(first)[:300]}") from error
     os.replace(scratch, target)  # noqa: PTH105  as above
     sync_directory(target.parent)
+
+
+def _together(one: Path, other: Path) -> bool:
+    return one.stat().st_dev == other.stat().st_dev
+
+
+def _require_room(source: Path, folder: Path) -> None:
+    """Links cost nothing; on another file system there are copies."""
+    if _together(source, folder):
+        return
+    size = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
+    room = os.statvfs(folder)
+    free = room.f_bavail * room.f_frsize
+    if free < size + _SPARE:
+        missing = (size + _SPARE - free) // 1024**2 + 1
+        raise OSError(f"{folder} lacks {missing} MiB for the modules in {source}")
 
 
 def _link(source: str, target: str, *, follow_symlinks: bool = True) -> str:

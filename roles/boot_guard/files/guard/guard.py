@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import secrets
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -90,7 +89,7 @@ class Guard:
 
     def _silent(self, phase: str, data: Json) -> str:
         if phase == "armed" and self.loader.untried():
-            return "the power went before the trial was chosen"
+            return self.loader.untried()
         why = ENDED_WITHOUT_A_WORD[phase]
         failing = data.get("failing") or []
         return f"{why} (until then {'; '.join(failing)})" if failing and phase == "trial" else why
@@ -102,11 +101,15 @@ class Guard:
         found = probe.obstacles(self.places.root, release, self.command_line)
         if found:
             raise Refused("STK-420", "; ".join(found))
+        keys = ["lkg", *self.loader.keys]
         if self.loader.open() and data.get("lkg"):
             self.loader.hold()
+            if self.running(data) != "lkg":  # what a trial switched on is not what was before it
+                keys += ["baseline", "strictness"]
         else:
-            if not self.loader.open():
-                self.loader.close(data)  # what an end that was cut off has left
+            # What an end that was cut off has left, or a menu that would name copies of nothing.
+            self.loader.close(data)
+            self._require_whole(release)
             kept = self.loader.freeze(release)
             modules = self.places.root / "lib/modules" / release
             disk.remove_tree(self.places.modules)
@@ -115,10 +118,10 @@ class Guard:
             self.loader.hold()
             words = menu.own_words(self.command_line)
             data = {**kept, "lkg": {"release": release, "words": words}}
-        data = {key: data[key] for key in ("lkg", *self.loader.keys)}
+        data = {key: data[key] for key in keys if key in data}
         data["transaction"] = secrets.token_hex(6)
-        data["baseline"] = health.baseline()
-        data["strictness"] = strictness.read(self.places.root)
+        data.setdefault("baseline", health.baseline())
+        data.setdefault("strictness", strictness.read(self.places.root))
         data = states.save(self.places, data, "held")
         units.install(self.places)
         units.reload()
@@ -132,9 +135,9 @@ class Guard:
         if not data.get("lkg") or not self.loader.open():
             raise Refused("STK-511", "there is no open boot transaction to try a kernel in")
         release = order["release"]
-        for path in self.loader.files(release):
-            if not path.is_file() or path.stat().st_size < SMALLEST_BYTES:
-                raise Refused("STK-501", f"{path} is missing or too small to be whole")
+        self._require_whole(release)
+        if "panic=0" in order["arguments"]:
+            raise Refused("STK-420", "panic=0 would leave a kernel that panics where it is")
         self.loader.hold()
         self.loader.refresh()  # with what an administrator has set since the last one was made
         kernel, stock = self.loader.stock(data, release if order.get("chosen") else "")
@@ -147,7 +150,10 @@ class Guard:
             name = self.loader.name
             raise Refused("STK-420", f"{name} would change the arguments {' '.join(bad)}")
         data["permanent"] = words
-        data["trial"] = {"release": release, "words": [*words, *order["trial_arguments"]]}
+        # What the user has set holds in the trial, too: each of these is to be there once.
+        own = {menu.key(word) for word in order["arguments"]}
+        strict = [word for word in order["trial_arguments"] if menu.key(word) not in own]
+        data["trial"] = {"release": release, "words": [*words, *strict]}
         data["expected"] = {"release": release, "arguments": order["arguments"],
                             "gpus": order["gpus"], **data["baseline"]}  # fmt: skip
         for key in ("health_seconds", "deadline_seconds", "confirm"):
@@ -157,6 +163,12 @@ class Guard:
         self.loader.choose()
         states.say(f"the next boot tries {release}")
         return data
+
+    def _require_whole(self, release: str) -> None:
+        """A build of an initramfs that was cut off leaves a kernel that cannot start."""
+        for path in self.loader.files(release):
+            if not path.is_file() or path.stat().st_size < SMALLEST_BYTES:
+                raise Refused("STK-501", f"{path} is missing or too small to be whole")
 
     def confirm(self, order: Json) -> Json:
         """The controller, over a connection made after the boot, says that it is the right one."""
@@ -213,7 +225,7 @@ class Guard:
         data = self.settled()
         if self.running(data) == "trial":
             data = states.save(self.places, data, "reverting", str(order["why"]))
-            subprocess.Popen(["systemctl", "reboot"])
+            units.reboot()
         return data
 
     def tidy(self, order: Json) -> Json:
@@ -228,7 +240,11 @@ class Guard:
 
     def abort(self, order: Json) -> Json:
         """Take everything away, and leave the menu to the distribution."""
-        self.loader.close(states.load(self.places))
+        units.stop()  # without a state it would go back, and keep a state of that
+        data = states.load(self.places)
+        if self.running(data) == "trial":
+            strictness.restore(self.places.root, data.get("strictness") or {})
+        self.loader.close(data)
         disk.remove(self.places.state)
         self._tidy()
         return {"phase": "none"}
@@ -266,11 +282,17 @@ def main(arguments: list[str]) -> int:
         with guard.locked():
             answer = getattr(guard, name)(order)
     except Refused as refused:
-        answer = {"problem": {"code": refused.code, "what": str(refused)}}
+        answer = _problem(guard, refused.code, str(refused))
     except OSError as error:
-        answer = {"problem": {"code": "STK-511", "what": str(error)}}
+        answer = _problem(guard, "STK-511", str(error), passing=True)
     print(json.dumps(answer), file=out)
     return 0
+
+
+def _problem(guard: Guard, code: str, what: str, *, passing: bool = False) -> Json:
+    """What could not be done, whether it may be done later, and whether a transaction is open."""
+    return {"problem": {"code": code, "what": what, "passing": passing},
+            "open": guard.loader.open()}  # fmt: skip
 
 
 if __name__ == "__main__":

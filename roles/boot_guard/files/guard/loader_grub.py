@@ -42,9 +42,11 @@ class Grub:
         """Whether the last known good system starts by default."""
         return menu.OWN in reading.text(self.places.root, self.places.grub.custom)
 
-    def untried(self) -> bool:
-        """Whether a trial was prepared and not chosen."""
-        return menu.state_of(self._block()) == "hold"
+    def untried(self) -> str:
+        """Why a trial that was prepared did not start at all; empty where it did."""
+        return {"hold": "the power went before the trial was chosen",
+                "try": "GRUB could not write that it tries the new system, and did not start it",
+                }.get(menu.state_of(self._block()), "")  # fmt: skip
 
     def freeze(self, release: str) -> Json:
         """Copy the kernel that runs and its initramfs; what has to be kept in the state."""
@@ -70,6 +72,7 @@ class Grub:
         """
         if not self.places.grub.entries:
             units.make_menu()
+            disk.settle(self.places.boot)
 
     def files(self, release: str) -> list[Path]:
         """What a release needs to start."""
@@ -128,6 +131,7 @@ class Grub:
     def close(self, data: Json) -> None:
         """Leave the choice to the distribution's own menu again."""
         if self.open():
+            disk.settle(self.places.boot)  # the menu that starts from here on is on the disk first
             disk.remove(self.places.custom)
             disk.settle(self.places.boot)
 

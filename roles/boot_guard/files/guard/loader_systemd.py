@@ -37,9 +37,10 @@ class SystemdBoot:
         """Whether the last known good system starts by default."""
         return sdboot.opened(self.root)
 
-    def untried(self) -> bool:
-        """Whether a trial was prepared and not chosen: its counter is what it was."""
-        return bool(sdboot.own_entries(self.root, f"{sdboot.TRIAL}+1.conf"))
+    def untried(self) -> str:
+        """Why a trial that was prepared did not start: its counter is what it was. Or empty."""
+        there = sdboot.own_entries(self.root, f"{sdboot.TRIAL}+1.conf")
+        return "the power went before the trial was chosen" if there else ""
 
     def freeze(self, release: str) -> Json:
         """Copy the kernel that runs and its initramfs; what has to be kept in the state."""

@@ -17,6 +17,7 @@ import bls
 import efivars
 import family
 import menu
+import passphrase
 import sdboot
 from family import Family
 from reading import mount_of, text
@@ -91,11 +92,17 @@ def obstacles(root: Path, release: str, command_line: str) -> list[str]:
     other = unknown_loader(root)
     if other:
         return [other]
+    found = []
+    asking = passphrase.needed(root)
+    if asking:
+        found.append(f"every start of it waits for the passphrase of {' and '.join(asking)}")
+    if text(root, "/proc/sys/crypto/fips_enabled").strip() == "1":
+        # Its initramfs wants a checksum beside the kernel that was started (dracut, 01fips).
+        found.append("it is in FIPS mode, where a copy of its kernel does not start")
     if known_loader(root) == SYSTEMD_BOOT:
-        return sdboot.obstacles(root, release)
+        return found + sdboot.obstacles(root, release)
     grub = family.of(root)
     config, place = text(root, grub.config), grub.folder
-    found = []
     if "custom.cfg" not in config:
         found.append("its boot menu does not read custom.cfg (/etc/grub.d/41_custom is missing)")
     if grub.entries:

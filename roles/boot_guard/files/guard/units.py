@@ -55,6 +55,19 @@ def install(places: Places) -> None:
             disk.sync_directory(link.parent)
 
 
+def reboot() -> None:
+    """Ask systemd for it, and do not wait."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        subprocess.run(["systemctl", "--no-block", "reboot"], timeout=30, check=False)
+
+
+def stop() -> None:
+    """End the watching of this boot; there is no systemd where the files are a test's."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        subprocess.run(["systemctl", "stop", NAME], timeout=60, check=False,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+
+
 def remove(places: Places) -> None:
     """The unit last: while it is there, the host is known to need tidying up."""
     for link in links(places):

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import disk
 import health
+import menu
 import state as states
+import units
 from state import Json, Places
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ def watch(guard: Guard, clock: Callable[[], float], pause: Callable[[float], Non
             # Early in a boot nothing can be written yet, or the state is not mounted.
             late = clock() > DEADLINE_SECONDS
             verdict = f"the guard cannot work: {error}" if late else None
+            if late and f"{menu.LKG}=" in guard.command_line:
+                states.say(str(verdict))
+                return ""  # from there is no way back
         if verdict is not None:
             return verdict
         pause(2)
@@ -41,12 +46,15 @@ def _judge(guard: Guard, data: Json, seconds: float) -> str | None:
     """A reason to go back, empty when there is nothing to watch, None to go on watching."""
     runs = guard.running(data)
     if runs == "lkg":
-        _restore_modules(guard.places, data)
+        if _restore_modules(guard.places, data):
+            # Too late for devices whose drivers were asked for before: the next boot has them.
+            states.say("starting again with them")
+            units.reboot()
         why = data.get("why") or "a transaction is open"
         states.say(f"this is the last known good system: {why}")
         return ""
     if runs != "trial" or data["phase"] not in ("trial", "healthy"):
-        if "stroke.trial=" in guard.command_line and not data:
+        if not data and any(f"{word}=" in guard.command_line for word in (menu.LKG, menu.TRIAL)):
             raise KeyError("there is no state")
         return ""
     wrong = health.wrong_system(data["expected"])
@@ -68,14 +76,16 @@ def _judge(guard: Guard, data: Json, seconds: float) -> str | None:
     return None
 
 
-def _restore_modules(places: Places, data: Json) -> None:
-    """The modules of the last known good kernel, where its package is gone."""
+def _restore_modules(places: Places, data: Json) -> bool:
+    """The modules of the last known good kernel, where its package is gone; whether they came."""
     release = str(data.get("lkg", {}).get("release") or "")
     kept, needed = places.modules / release, places.root / "lib/modules" / release
     if release and kept.is_dir() and not (needed / "modules.dep").is_file():
         disk.remove_tree(needed)
         disk.link_tree(kept, needed)
         states.say(f"the modules of {release} are back")
+        return (needed / "modules.dep").is_file()
+    return False
 
 
 def go_back(guard: Guard, why: str) -> None:
@@ -83,8 +93,7 @@ def go_back(guard: Guard, why: str) -> None:
     states.say(f"going back to the last known good system: {why}")
     with contextlib.suppress(OSError, ValueError), guard.locked():
         states.save(guard.places, states.load(guard.places), "reverting", why)
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        subprocess.run(["systemctl", "--no-block", "reboot"], timeout=30, check=False)
+    units.reboot()
     time.sleep(60)
     for letter in "sub":  # sync, remount read-only, boot
         Path("/proc/sysrq-trigger").write_text(letter, encoding="ascii")

@@ -99,11 +99,13 @@ def sources(host: Host, layout: str) -> Sources:
     if not entries:
         raise _no_entry(host, layout)
     found = []
-    if host.read(KERNEL_CMDLINE) is not None:
-        found.append(Source(KERNEL_CMDLINE, documents.cmdline))
     if layout == GRUB_BLS and host.read(GRUB_DEFAULTS) is not None:
         # grub2-mkconfig writes the entries anew from here.
         found.append(Source(GRUB_DEFAULTS, documents.grub_defaults))
+    if host.read(KERNEL_CMDLINE) is not None:
+        # After it: a line that is older has the next kernel's installation run grub2-mkconfig
+        # (20-grub.install), and what an admin has in an entry only would be lost.
+        found.append(Source(KERNEL_CMDLINE, documents.cmdline))
     missing = None if found else _start(host, entries[-1])
     if any(not source.adds for source in entries):
         found.append(Source(GRUBENV, documents.grubenv))
