@@ -108,6 +108,15 @@ printf '[Match]\\nName=e*\\n[Link]\\nUnmanaged=yes\\n' >/run/systemd/network/00-
         "there is no default route",
         "going back to the last known good system: there is no default route",
     ),
+    # What removing the package of the last known good kernel comes to. Two starts mend it.
+    _unit(
+        "modules-of-the-good-kernel-gone",
+        "oneshot",
+        "After=systemd-remount-fs.service",
+        "rm -rf /lib/modules/$(uname -r); sync; echo c >/proc/sysrq-trigger",
+        "ended (before its guard began|while it was being judged)",
+        "starting again with them",
+    ),
     Fault(
         "amdgpu-absent-where-it-is-required",
         "true",
