@@ -8,6 +8,16 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+# pip writes this machine's Python into the programs that it lays beside the packages.
+PROGRAM = """#!/bin/sh
+export PYTHONPATH=/opt/stroke/tool:/opt/stroke/site STROKE_CONTENT=/opt/stroke
+exec /usr/bin/python3 -m {module} "$@"
+"""
+MODULES = {
+    "stroke": "stroke",
+    "ansible-playbook": "ansible.cli.playbook",
+    "ansible-inventory": "ansible.cli.inventory",
+}
 
 
 def install(target: Path, python: str) -> None:
@@ -18,3 +28,8 @@ def install(target: Path, python: str) -> None:
          "--python-version", python, "--only-binary=:all:", *project["dependencies"]],
         check=True,
     )  # fmt: skip
+
+
+def programs() -> dict[str, str]:
+    """Text of each program on a machine that has the checkout and its packages in /opt/stroke."""
+    return {name: PROGRAM.format(module=module) for name, module in MODULES.items()}

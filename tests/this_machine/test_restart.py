@@ -33,10 +33,6 @@ NAME = "stroke-this-machine"
 MOTD = "/run/motd.d/50-stroke"
 HOME = "/home/admin"
 STROKE = f"cd {HOME} && /usr/local/bin/stroke"
-PROGRAM = """#!/bin/sh
-export PYTHONPATH=/opt/stroke/tool:/opt/stroke/site STROKE_CONTENT=/opt/stroke
-exec /usr/bin/python3 -m {module} "$@"
-"""
 # What the boot loader and the kernel would do at each boot, before any unit of ours starts.
 PLAYED = """[Unit]
 Description=the kernel of this test
@@ -72,9 +68,9 @@ def install(made: Container) -> None:
     version = made.sh("python3 -c 'import sys; print(*sys.version_info[:2], sep=\".\")'")
     runtime_packages.install(made.state / "site", version)
     _podman("cp", f"{made.state}/site/.", f"{NAME}:/opt/stroke/site")
-    program(made, "stroke", "stroke")
-    program(made, "ansible-playbook", "ansible.cli.playbook")
-    program(made, "ansible-inventory", "ansible.cli.inventory")
+    for name, text in runtime_packages.programs().items():
+        put(made, f"/usr/local/bin/{name}", text)
+        made.sh(f"chmod 0755 /usr/local/bin/{name}")
     _podman("cp", f"{made.state}/artifacts/.", f"{NAME}:/opt/artifacts")
     made_here = _settings(made.state / "artifacts")
     settings = json.dumps(made_here)
@@ -92,11 +88,6 @@ def install(made: Container) -> None:
     put(made, "/etc/systemd/system/played.service", PLAYED)
     put(made, "/etc/systemd/system/mirror.service", MIRROR)
     made.sh("systemctl enable --quiet played.service mirror.service")
-
-
-def program(made: Container, name: str, module: str) -> None:
-    put(made, f"/usr/local/bin/{name}", PROGRAM.format(module=module))
-    made.sh(f"chmod 0755 /usr/local/bin/{name}")
 
 
 def put(made: Container, path: str, text: str) -> None:

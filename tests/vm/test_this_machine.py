@@ -20,10 +20,7 @@ from tests.vm.guest import ROOT, Guest
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
 MOTD = "/run/motd.d/50-stroke"
-STROKE = (
-    "cd ~ && PYTHONPATH=/opt/stroke/tool:/opt/stroke/site STROKE_CONTENT=/opt/stroke "
-    "python3 -m stroke"
-)
+STROKE = "cd ~ && stroke"
 
 
 def pack(file: Path, python: str) -> None:
@@ -33,6 +30,10 @@ def pack(file: Path, python: str) -> None:
         for part in ("tool", "roles", "playbooks", "site.yml"):
             archive.add(ROOT / part, f"stroke/{part}")
         archive.add(file.parent / "site", "stroke/site")
+        for name, text in runtime_packages.programs().items():
+            (file.parent / name).write_text(text)
+            (file.parent / name).chmod(0o755)
+            archive.add(file.parent / name, f"stroke/bin/{name}")
 
 
 def send(guest: Guest, file: Path, target: str) -> None:
@@ -63,7 +64,7 @@ def test_a_run_outlives_the_reboot_of_its_own_machine(guest: Guest, tmp_path: Pa
     version = guest.run("python3 -c 'import sys; print(*sys.version_info[:2], sep=\".\")'")
     pack(tmp_path / "stroke.tar.gz", version)
     send(guest, tmp_path / "stroke.tar.gz", "stroke.tar.gz")
-    guest.run("sudo tar xzf stroke.tar.gz -C /opt && python3 -c 'import encodings'")
+    guest.run("sudo tar xzf stroke.tar.gz -C /opt && sudo ln -s /opt/stroke/bin/* /usr/local/bin/")
     variables(guest, tmp_path)
     before = guest.boot_id
     said = guest.run(f"{STROKE} provision --yes --after-reboot continue -e @vars.json 2>&1")
