@@ -128,11 +128,11 @@ def test_logins_and_ports_are_no_options(variables: dict[str, object]) -> None:
     assert "STK-642" in settings.hostile({"inventory_hostname": "box1", **variables})
 
 
-@pytest.mark.parametrize("setting", ['{"a": 1', "[1, 2", "{a: 1"])
+@pytest.mark.parametrize("setting", ['{"key": "s3cret"', "[s3cret, 2", '{key: "s3cret'])
 def test_a_setting_that_nobody_can_read_is_not_blamed_on_the_inventory(setting: str) -> None:
     with pytest.raises(StrokeError) as raised:
         vetting.settings(("x=1", setting))
-    assert raised.value.code == "STK-106" and setting in raised.value.what
+    assert raised.value.code == "STK-106" and "s3cret" not in str(raised.value.problem)
 
 
 def test_settings_that_ansible_reads_are_passed_on() -> None:

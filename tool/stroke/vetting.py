@@ -40,8 +40,8 @@ def settings(extra_vars: Sequence[str]) -> None:
             yaml.safe_load(setting)
         except yaml.YAMLError as error:
             said = str(error).partition("\n")[0]
-            raise StrokeError(
-                f"-e {setting} is neither JSON nor YAML: {said}",
+            raise StrokeError(  # not the setting itself: it may be half of a secret
+                f"-e {setting[0]}… is neither JSON nor YAML: {said}",
                 code="STK-106",
                 hint='-e name=value, or -e \'{"name": "value"}\'',
             ) from None
