@@ -124,6 +124,16 @@ def surroundings(
     patch.setattr(CODE_OF["guard"], "SMALLEST_BYTES", SMALLEST)
 
 
+def grub_surroundings(
+    patch: pytest.MonkeyPatch, told: Mapping[str, list[Any]], baseline: dict[str, Any]
+) -> None:
+    """The same of a host whose GRUB can write, with nobody to make its menu anew."""
+    answers = {"abstraction": "", "fs": "ext2", "fs_uuid": "1234-abcd"}
+    patch.setattr(CODE_OF["probe"], "grub_probe", lambda target, path: answers[target])
+    patch.setattr(CODE_OF["units"], "make_menu", lambda: None)
+    surroundings(patch, told, baseline)
+
+
 def watch(host: Guarded, seconds: float = 10) -> str:
     """The guard's unit until it has nothing to do, or time is over."""
 

@@ -19,9 +19,9 @@ from tests.unit.guard_host import (
     PowerCut,
     confirm,
     cut_off,
+    grub_surroundings,
     hold,
     power_cut_before,
-    surroundings,
     watch,
 )
 
@@ -33,10 +33,7 @@ Step = Callable[[Host], object]
 def world(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     """What the guard would ask of a running system."""
     told: dict[str, list[str]] = {"failing": [], "wrong": []}
-    answers = {"abstraction": "", "fs": "ext2", "fs_uuid": "1234-abcd"}
-    monkeypatch.setattr(CODE_OF["probe"], "grub_probe", lambda target, path: answers[target])
-    monkeypatch.setattr(CODE_OF["units"], "make_menu", lambda: None)
-    surroundings(monkeypatch, told, BASELINE)
+    grub_surroundings(monkeypatch, told, BASELINE)
     return told
 
 

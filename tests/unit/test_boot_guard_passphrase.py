@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.guard_host import CODE_OF, OLD, STOCK, Host, surroundings
+from tests.unit.guard_host import CODE_OF, OLD, STOCK, Host, grub_surroundings
 
 passphrase, probe = CODE_OF["passphrase"], CODE_OF["probe"]
 LUKS = "CRYPT-LUKS2-8d3f-sda3_crypt\n"
@@ -88,9 +88,7 @@ def test_other_volumes_count_where_a_start_waits_for_them(
 def test_the_plan_names_what_a_start_waits_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    surroundings(monkeypatch, {"failing": [], "wrong": []}, {"route": True, "login": []})
-    answers = {"abstraction": "", "fs": "ext2", "fs_uuid": "1234-abcd"}
-    monkeypatch.setattr(probe, "grub_probe", lambda target, path: answers[target])
+    grub_surroundings(monkeypatch, {"failing": [], "wrong": []}, {"route": True, "login": []})
     host = Host(tmp_path / "host")
     assert probe.obstacles(host.root, OLD, STOCK) == []
     volume(host.root, "dm-0", "home", "CRYPT-LUKS2-1-home\n", "sdb1")

@@ -20,8 +20,8 @@ from tests.unit.guard_host import (
     Host,
     confirm,
     cut_off,
+    grub_surroundings,
     hold,
-    surroundings,
     watch,
 )
 from tests.unit.plugins import plugin
@@ -32,10 +32,7 @@ KERNEL = "proc/sys/kernel"
 
 @pytest.fixture(autouse=True)
 def world(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = {"abstraction": "", "fs": "ext2", "fs_uuid": "1234-abcd"}
-    monkeypatch.setattr(CODE_OF["probe"], "grub_probe", lambda target, path: answers[target])
-    monkeypatch.setattr(CODE_OF["units"], "make_menu", lambda: None)
-    surroundings(monkeypatch, {"failing": [], "wrong": []}, {"route": True, "login": []})
+    grub_surroundings(monkeypatch, {"failing": [], "wrong": []}, {"route": True, "login": []})
 
 
 @pytest.fixture
